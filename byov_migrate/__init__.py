@@ -1,0 +1,1 @@
+"""Moves rows and home-made vectors from PostgreSQL to RushDB."""

@@ -1,0 +1,349 @@
+"""File and environment -> one frozen Config. Every mistake is reported at once, with its key path and its fix.
+
+Nothing is connected to and no secret is read here: a `Secret` says where it is and is read anew for each connection.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from byov_migrate import config_checks
+from byov_migrate.errors import ConfigurationError, CredentialsRefused
+from byov_migrate.filters import Filter, FilterError, parse_filter
+from byov_migrate.templates import Template, TemplateError, parse_template
+
+LongText: TypeAlias = Literal["truncate", "mean", "reject"]
+ValueType: TypeAlias = Literal["text", "number", "datetime-ms"]
+COMMAND_TIMEOUT_S = 30
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Secret(_Model):
+    """Where a secret is: an environment variable, a file, or a command (without a shell). Never its value."""
+
+    env: str | None = None
+    file: Path | None = None
+    command: tuple[str, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_literal(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            raise ValueError('is never written here; use { env = "NAME" }, { file = "PATH" } or { command = [...] }')
+        return given
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Secret:
+        if sum(way is not None for way in (self.env, self.file, self.command)) != 1:
+            raise ValueError("needs exactly one of env, file, command")
+        return self
+
+    def read(self, environment: Mapping[str, str]) -> str:
+        """The secret as it is now. Raise CredentialsRefused naming where it was looked for."""
+        if self.env is not None:
+            value = environment.get(self.env, "")
+            place = f"environment variable {self.env}"
+        elif self.file is not None:
+            value, place = _read_file(self.file), f"file {self.file}"
+        else:
+            value, place = _run_command(self.command or ()), "command"
+        if not value.strip():
+            raise CredentialsRefused(f"the secret from the {place} is empty or not set")
+        return value.strip()
+
+
+def _read_file(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+        if mode & 0o077:
+            raise CredentialsRefused(f"{path} can be read by others; run: chmod 600 {path}")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CredentialsRefused(f"cannot read the secret file {path}: {error.strerror}") from error
+
+
+def _run_command(command: tuple[str, ...]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=True, text=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CredentialsRefused(f"the secret's command {command[0]!r} failed: {type(error).__name__}") from None
+    return done.stdout
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    base: Path = (info.context or {}).get("base", Path())
+    return path if path.is_absolute() else base / path
+
+
+def _identifier(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("is no identifier, and RushDB answers 500 to others; use letters, digits and _")
+    return name
+
+
+def _duration(given: Any) -> Any:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", str(given).strip())
+    if match:
+        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return float(given)
+    raise ValueError('is no duration; write "15m", "20s", "1h" or seconds')
+
+
+def _filter(given: Any) -> Any:
+    try:
+        return parse_filter(given) if isinstance(given, str) else given
+    except FilterError as error:
+        raise ValueError(str(error)) from error
+
+
+def _template(given: Any) -> Any:
+    try:
+        return parse_template(given) if isinstance(given, str) else given
+    except TemplateError as error:
+        raise ValueError(str(error)) from error
+
+
+LocalPath = Annotated[Path, AfterValidator(_resolve)]
+Identifier = Annotated[str, AfterValidator(_identifier)]
+Duration = Annotated[float, BeforeValidator(_duration)]
+"""Seconds; written as "15m"."""
+FilterText = Annotated[Filter, BeforeValidator(_filter)]
+TemplateText = Annotated[Template, BeforeValidator(_template)]
+
+
+class LocatedSecret(Secret):
+    """A secret whose file is relative to the configuration file."""
+
+    file: LocalPath | None = None
+
+
+class SourceConfig(_Model):
+    """`[source]`: PostgreSQL, read only."""
+
+    dsn: LocatedSecret
+    ca_file: LocalPath | None = None
+    tls: Literal["verify-full", "verify-ca", "insecure"] = "verify-full"
+
+
+class TargetConfig(_Model):
+    """`[target]`: RushDB."""
+
+    url: str
+    api_key: LocatedSecret
+    proxy: str | None = None
+    ca_file: LocalPath | None = None
+    tls: Literal["verify-full", "insecure"] = "verify-full"
+    wire: Literal["auto", "rest", "engine"] = "auto"
+    write: Literal["auto", "inline", "two-call"] = "auto"
+    writers: int = Field(default=3, ge=1, le=8)
+    batch_rows: int = Field(default=1000, ge=1, le=1000)
+    request_budget: Annotated[float, BeforeValidator(_duration), Field(ge=1)] | None = None
+    give_up_after: Duration = 1200.0
+
+    @model_validator(mode="after")
+    def _safe_url(self) -> TargetConfig:
+        config_checks.check_target_url(self.url, insecure=self.tls == "insecure")
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """The URL of the REST routes' root, without `/api/v1`."""
+        return re.sub(r"(/api(/v\d+)?)?/*$", "", self.url)
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether this is RushDB Cloud, where plan limits apply."""
+        return (urlsplit(self.url).hostname or "").endswith("rushdb.com")
+
+
+class StateConfig(_Model):
+    """`[state]`: what is done, on this machine."""
+
+    url: str = ""
+    hash_key: LocatedSecret | None = None
+    vectors: bool = False
+    source_id: str | None = None
+
+    @model_validator(mode="after")
+    def _sqlite_only(self) -> StateConfig:
+        if self.url and not self.url.startswith("sqlite:///"):
+            raise ValueError('url: only "sqlite:///FILE" is known')
+        return self
+
+
+class ModelConfig(_Model):
+    """`[models.NAME]`: a sentence-transformers directory on this machine."""
+
+    path: LocalPath
+    device: str = "auto"
+    long_text: LongText = "truncate"
+    document_prompt: str = ""
+    query_prompt: str = ""
+    max_tokens: int | None = Field(default=None, ge=8)
+    normalize: bool = True
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_tokens: int | None = Field(default=None, ge=64)
+
+
+class EmbeddingConfig(_Model):
+    """`[[tables.embeddings]]`: one vector of a record."""
+
+    property_name: str = Field(alias="property")
+    text: TemplateText | None = None
+    vector: str | None = None
+    model: str | None = None
+    similarity: Literal["cosine"] = "cosine"
+    send_text: bool = False
+    spare: bool = True
+    empty_text: Literal["store", "reject"] = "store"
+
+    @model_validator(mode="after")
+    def _has_content(self) -> EmbeddingConfig:
+        if self.vector is None and (self.text is None or self.model is None):
+            raise ValueError("needs text and model, or vector: the column that holds ready vectors")
+        if self.send_text and self.text is None:
+            raise ValueError("send_text needs text")
+        return self
+
+    @property
+    def spare_property(self) -> str:
+        """`PAlt`, where a new model's vectors can be attached beside the live ones."""
+        return f"{self.property_name}Alt"
+
+
+class TableConfig(_Model):
+    """`[[tables]]`: one PostgreSQL table or view, and the label it becomes."""
+
+    name: str
+    label: Identifier
+    columns: tuple[str, ...] = Field(min_length=1)
+    rename: Mapping[str, str] = Field(default_factory=dict)
+    key: tuple[str, ...] | None = None
+    where: tuple[FilterText, ...] = ()
+    types: Mapping[str, ValueType] = Field(default_factory=dict)
+    changed_by: str | None = None
+    deleted_when: FilterText | None = None
+    strategy: Literal["auto", "window", "watermark"] = "auto"
+    window_max_rows: int = Field(default=5_000_000, ge=0)
+    overlap: Duration = 900.0
+    sweep_every: Duration = 3600.0
+    delete_ceiling: int | None = Field(default=None, ge=0)
+    reject_ceiling: int | None = Field(default=None, ge=0)
+    allow_overlap: tuple[str, ...] = ()
+    keep_properties: tuple[str, ...] = ()
+    hash_key_values: bool = False
+    embeddings: tuple[EmbeddingConfig, ...] = ()
+
+    def outgoing_name(self, column: str) -> str:
+        """The property a column becomes."""
+        return self.rename.get(column, column)
+
+
+class NodeConfig(_Model):
+    """`[[nodes]]`: one record for each distinct value of a column or array element."""
+
+    label: Identifier
+    table: str
+    column: str
+    property_name: str = Field(default="name", alias="property")
+    unused: Literal["keep", "remove"] = "keep"
+
+
+class LinkConfig(_Model):
+    """`[[links]]`: relationships."""
+
+    type: Identifier
+    source: str | None = None
+    target: str | None = None
+    foreign_key: str | None = None
+    through: str | None = None
+    unused: Literal["keep", "remove"] = "keep"
+
+
+class Config(_Model):
+    """The whole configuration; cannot be wrong in itself, only about the two ends."""
+
+    name: str
+    source: SourceConfig
+    target: TargetConfig
+    state: StateConfig = StateConfig()
+    models: Mapping[str, ModelConfig] = Field(default_factory=dict)
+    tables: tuple[TableConfig, ...] = Field(min_length=1)
+    nodes: tuple[NodeConfig, ...] = ()
+    links: tuple[LinkConfig, ...] = ()
+    base: Path = Field(exclude=True)  # the configuration file's folder
+
+    def table(self, name: str) -> TableConfig:
+        """The entry of a table by name or label. Raise ConfigurationError naming the known ones."""
+        for table in self.tables:
+            if name in (table.name, table.label):
+                return table
+        known = ", ".join(table.name for table in self.tables)
+        raise ConfigurationError(f"no table {name!r} in the configuration; there are: {known}")
+
+    @property
+    def state_path(self) -> Path:
+        """The SQLite file."""
+        name = self.state.url.removeprefix("sqlite:///") or f"{self.name}.state.db"
+        return self.base / name  # an absolute name wins
+
+    @property
+    def hash_key(self) -> Secret:
+        """Where the hash key is; a file of this name is made at first use."""
+        return self.state.hash_key or Secret(file=self.base / f"{self.name}.hash-key")
+
+
+def load_config(path: Path, environment: Mapping[str, str]) -> Config:
+    """Read and check a configuration file.
+
+    Raise ConfigurationError with every mistake found, a line each: key path, reason, fix.
+    """
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+    return parse_config(given, environment, base=path.resolve().parent, stem=path.stem)
+
+
+def parse_config(given: dict[str, Any], environment: Mapping[str, str], *, base: Path, stem: str) -> Config:
+    """As `load_config`, from parsed TOML; relative paths are relative to `base`."""
+    problems: list[str] = []
+    filled = config_checks.fill_from_environment(given, environment, problems)
+    try:
+        config = Config.model_validate({"name": stem, "base": base, **filled}, context={"base": base})
+    except ValidationError as error:
+        problems += [config_checks.describe(item, Config) for item in error.errors(include_url=False)]
+        raise _mistakes(problems) from None  # the cause would print the values given
+    problems += config_checks.collisions(config)
+    if problems:
+        raise _mistakes(problems)
+    return config
+
+
+def _mistakes(problems: list[str]) -> ConfigurationError:
+    head = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+    return ConfigurationError("\n  ".join([f"{head} in the configuration", *problems]))

@@ -1,0 +1,117 @@
+"""The values that travel from PostgreSQL to RushDB.
+
+    Page of Row | Rejected  ──►  Document  ──►  Embedded  ──►  Batch  ──►  Receipt
+         source                        jobs, embed             target       target, state
+
+All are frozen. A bad row is a value (`Rejected`) in the stream, never an exception through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scalar: TypeAlias = str | float | int | bool
+Outgoing: TypeAlias = Scalar | list[Scalar]
+Vector: TypeAlias = NDArray[np.float32]
+KeyText: TypeAlias = tuple[str, ...]
+"""PostgreSQL's text of the key columns, in key order; only PostgreSQL compares or sorts it."""
+
+Content: TypeAlias = str | Vector | None
+"""What is embedded for one `[[tables.embeddings]]`: rendered text, a ready vector, or None when there is no text."""
+
+Stage: TypeAlias = Literal["read", "embed", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as read: what may leave (`properties`) and what is embedded (`contents`, one an embedding)."""
+
+    key: str
+    position: KeyText
+    properties: Mapping[str, Outgoing]
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that cannot be sent, and why. Never holds a value of the row but its key."""
+
+    key: str
+    position: KeyText
+    stage: Stage
+    code: str
+    reason: str
+    column: str | None = None
+    setting: str | None = None  # the configuration line that would help
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a stored range has been read: everything up to and including `upto`; `done` when nothing is left."""
+
+    range_id: int
+    upto: KeyText | None
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of one stored range in key order, and the position reached when all of them are settled."""
+
+    rows: tuple[Row | Rejected, ...]
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """A stored range of keys: above `lower` (exclusive) up to `upper` (inclusive); None is open.
+
+    `position` is where reading goes on (exclusive), None at the range's beginning.
+    """
+
+    id: int
+    lower: KeyText | None
+    upper: KeyText | None
+    position: KeyText | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A row ready to leave: `properties` is the whole body of its record, `byov*` included."""
+
+    key: str
+    hash: str
+    properties: Mapping[str, Outgoing]
+    contents: tuple[Content, ...]
+    text_hashes: tuple[str | None, ...]  # one an embedding, None without text
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A document with its vectors: float32, unit or not, one an embedding in configuration order."""
+
+    document: Document
+    vectors: tuple[Vector | None, ...]
+    scores: tuple[tuple[float, float, float] | None, ...]  # against the three probes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is sent, looked for and settled together. `id` is derived from the data, never from the clock."""
+
+    id: str
+    rows: tuple[Embedded, ...]
+    covers: tuple[Position, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that a batch is stored. Made by `target.delivery` alone; `state` advances on nothing else."""
+
+    batch: Batch
+    record_ids: Mapping[str, str] = field(repr=False)  # key -> RushDB record id

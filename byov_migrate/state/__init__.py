@@ -1,0 +1,37 @@
+"""What is done, on this machine: runs, scope, journal, ledger; hash key and run lock. Advances on receipts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from byov_migrate.state.journal import Journal
+from byov_migrate.state.ledger import Ledger
+from byov_migrate.state.runs import Runs
+from byov_migrate.state.scope import Scope
+from byov_migrate.state.store import Store
+
+
+@dataclass(frozen=True)
+class State:
+    """The open state file and its four sides."""
+
+    store: Store
+    runs: Runs
+    scope: Scope
+    journal: Journal
+    ledger: Ledger
+
+    def close(self) -> None:
+        """Give the file back."""
+        self.store.close()
+
+
+def open_state(path: Path, clock: Callable[[], float], *, create: bool) -> State:
+    """Open a state, or make one when `create`. `clock` gives seconds since 1970.
+
+    Raise Refused when the file is absent (without `create`), corrupt, foreign or of a later format.
+    """
+    store = Store.open(path, clock, create=create)
+    return State(store, Runs(store), Scope(store), Journal(store), Ledger(store))

@@ -1,0 +1,227 @@
+"""What is planned, under way and proved. Every change and the record of it share a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
+
+from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Rejected
+from byov_migrate.state import schema
+from byov_migrate.state.store import KEYS_A_QUERY, Store, replacing
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRow:
+    """What an unproved batch holds of one row: enough to prove it later without the row itself."""
+
+    key: str
+    hash: str
+    vectors: Mapping[str, tuple[str, tuple[float, float, float]]]  # property -> text hash, probe scores
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A batch that was about to be sent at `sent_at` (seconds since 1970) and is not proved yet."""
+
+    batch: str
+    sent_at: float
+    rows: tuple[IntentRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTotals:
+    """A table's stored plan and how much of it is done."""
+
+    rows: int
+    snapshot: str
+    planned_at: float
+    ranges: int
+    ranges_done: int
+
+
+class Journal:
+    """Plans, intents and progress."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def plan(self, table: str) -> PlanTotals | None:
+        """A table's stored plan, or None when it was not planned yet."""
+        ranges = select(func.count(), func.coalesce(func.sum(schema.key_range.c.done), 0))
+        with self._store.reading() as connection:
+            row = connection.execute(select(schema.plan).where(schema.plan.c.table_name == table)).one_or_none()
+            if row is None:
+                return None
+            total, done = connection.execute(ranges.where(schema.key_range.c.table_name == table)).one()
+        return PlanTotals(row.rows, row.snapshot, row.planned_at, total, int(done))
+
+    def store_plan(self, table: str, bounds: Sequence[KeyText], *, rows: int, snapshot: str) -> None:
+        """Store consecutive ranges between `bounds`, open at both ends, in one transaction."""
+        edges = [None, *(list(bound) for bound in bounds), None]
+        ranges = [
+            {"table_name": table, "lower": lower, "upper": upper, "position": None, "done": False}
+            for lower, upper in zip(edges, edges[1:], strict=False)
+        ]
+        totals = {"table_name": table, "rows": rows, "snapshot": snapshot, "planned_at": self._store.clock()}
+        with self._store.writing() as connection:
+            connection.execute(insert(schema.plan).values(**totals))
+            connection.execute(insert(schema.key_range), ranges)
+
+    def open_ranges(self, table: str) -> list[KeyRange]:
+        """What is left of the plan, in key order. The last range is always among them: rows may have been added."""
+        columns = schema.key_range.c
+        query = select(schema.key_range).where(columns.table_name == table).order_by(columns.id)
+        rows = [row for row in self._store.rows(query) if not row["done"] or row["upper"] is None]
+        return [KeyRange(row["id"], _text(row["lower"]), _text(row["upper"]), _text(row["position"])) for row in rows]
+
+    def intend(self, table: str, batch: Batch, properties: Sequence[str]) -> None:
+        """Record a batch before its first byte is sent; `properties` are the embeddings' names in order."""
+        row = {
+            "batch": batch.id,
+            "table_name": table,
+            "run": self._store.run or "",
+            "sent_at": self._store.clock(),
+            "rows": orjson.dumps([_packed(item, properties) for item in batch.rows]),
+        }
+        with self._store.writing() as connection:
+            connection.execute(replacing(schema.intent).values(**row))
+
+    def intents(self, table: str) -> list[Intent]:
+        """Batches of earlier runs that were never settled."""
+        query = select(schema.intent).where(schema.intent.c.table_name == table).order_by(schema.intent.c.sent_at)
+        return [Intent(row["batch"], row["sent_at"], _unpacked(row["rows"])) for row in self._store.rows(query)]
+
+    def drop_intent(self, batch: str) -> None:
+        """Forget a batch that is proved not to be stored."""
+        with self._store.writing() as connection:
+            connection.execute(delete(schema.intent).where(schema.intent.c.batch == batch))
+
+    def advance(
+        self, table: str, receipts: Sequence[Receipt], properties: Sequence[str], rejected: Sequence[Rejected] = ()
+    ) -> int:
+        """Settle proved batches and the rejects read with them: ledger, vectors, positions, intents at once.
+
+        Return how many of the rejects were not known before.
+        """
+        with self._store.writing() as connection:
+            for receipt in receipts:
+                self._settle(connection, table, receipt, properties)
+            added = sum(self._reject(connection, table, row) for row in rejected)
+            connection.execute(
+                update(schema.run).where(schema.run.c.id == self._store.run).values(progress_at=self._store.clock())
+            )
+        return added
+
+    def _settle(self, connection: Connection, table: str, receipt: Receipt, properties: Sequence[str]) -> None:
+        batch, ids = receipt.batch, receipt.record_ids
+        stored = [item for item in batch.rows if item.document.key in ids]
+        records = [_ledger_row(table, batch.id, item, ids) for item in stored]
+        vectors = [row for item in stored for row in _vector_rows(table, item, properties)]
+        _insert_all(connection, schema.ledger, records)
+        _insert_all(connection, schema.vector, vectors)
+        _forget_rejects(connection, table, [row["key"] for row in records])
+        connection.execute(delete(schema.intent).where(schema.intent.c.batch == batch.id))
+        for position in batch.covers:
+            _move(connection, position)
+
+    def settle_intent(self, table: str, intent: Intent, record_ids: Mapping[str, str]) -> None:
+        """Settle a batch of an earlier run that was found whole in the target."""
+        records, vectors = [], []
+        for row in intent.rows:
+            ids = {"record_id": record_ids[row.key], "hash": row.hash, "batch": intent.batch}
+            records.append({"table_name": table, "key": row.key, **ids})
+            vectors += [
+                _vector_row(table, name, row.key, text_hash, scores)
+                for name, (text_hash, scores) in row.vectors.items()
+            ]
+        with self._store.writing() as connection:
+            _insert_all(connection, schema.ledger, records)
+            _insert_all(connection, schema.vector, vectors)
+            _forget_rejects(connection, table, [row["key"] for row in records])
+            connection.execute(delete(schema.intent).where(schema.intent.c.batch == intent.batch))
+
+    def _reject(self, connection: Connection, table: str, row: Rejected) -> bool:
+        """Store or renew one reject; True when the key was not rejected before."""
+        now, columns = self._store.clock(), schema.reject.c
+        here = (columns.table_name == table) & (columns.key == row.key)
+        known = connection.execute(select(columns.attempts).where(here)).scalar_one_or_none()
+        values = {
+            "stage": row.stage,
+            "code": row.code,
+            "reason": row.reason,
+            "column": row.column,
+            "setting": row.setting,
+            "attempts": (known or 0) + 1,
+            "last_at": now,
+        }
+        if known is not None:
+            connection.execute(update(schema.reject).where(here).values(**values))
+            return False
+        first = {"table_name": table, "key": row.key, "position": list(row.position), "first_at": now}
+        connection.execute(insert(schema.reject).values(**first, **values))
+        return True
+
+
+def _insert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(replacing(table), rows)
+
+
+def _forget_rejects(connection: Connection, table: str, keys: Sequence[str]) -> None:
+    """A row that arrived is no reject any more."""
+    columns = schema.reject.c
+    if not connection.execute(select(func.count()).where(columns.table_name == table)).scalar_one():
+        return
+    for start in range(0, len(keys), KEYS_A_QUERY):
+        some = columns.key.in_(keys[start : start + KEYS_A_QUERY])
+        connection.execute(delete(schema.reject).where(columns.table_name == table, some))
+
+
+def _move(connection: Connection, position: Position) -> None:
+    values: dict[str, Any] = {"done": position.done}
+    if position.upto is not None:
+        values["position"] = list(position.upto)
+    connection.execute(update(schema.key_range).where(schema.key_range.c.id == position.range_id).values(**values))
+
+
+def _text(stored: list[str] | None) -> KeyText | None:
+    return None if stored is None else tuple(stored)
+
+
+def _packed(item: Embedded, properties: Sequence[str]) -> list[Any]:
+    document = item.document
+    marks = zip(properties, document.text_hashes, item.scores, strict=True)
+    return [document.key, document.hash, {name: [text, score] for name, text, score in marks if score is not None}]
+
+
+def _unpacked(stored: bytes) -> tuple[IntentRow, ...]:
+    return tuple(
+        IntentRow(key, hashed, {name: (text, tuple(score)) for name, (text, score) in vectors.items()})
+        for key, hashed, vectors in orjson.loads(stored)
+    )
+
+
+def _ledger_row(table: str, batch: str, item: Embedded, ids: Mapping[str, str]) -> dict[str, Any]:
+    document = item.document
+    return {
+        "table_name": table,
+        "key": document.key,
+        "record_id": ids[document.key],
+        "hash": document.hash,
+        "batch": batch,
+    }
+
+
+def _vector_rows(table: str, item: Embedded, properties: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for name, text_hash, scores in zip(properties, item.document.text_hashes, item.scores, strict=True):
+        if text_hash is not None and scores is not None:
+            yield _vector_row(table, name, item.document.key, text_hash, scores)
+
+
+def _vector_row(table: str, name: str, key: str, text_hash: str, scores: tuple[float, float, float]) -> dict[str, Any]:
+    numbers = {f"score_{number}": score for number, score in enumerate(scores)}
+    return {"table_name": table, "property": name, "key": key, "text_hash": text_hash, **numbers}

@@ -1,0 +1,51 @@
+"""The hash key: made once, mode 0600, never replaced. Without it nothing can be verified or recovered."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from byov_migrate.config import Secret
+from byov_migrate.digests import Digests
+from byov_migrate.errors import Refused
+
+KEY_BYTES = 32
+
+
+def open_hash_key(secret: Secret, environment: Mapping[str, str], *, create: bool) -> Digests:
+    """The keyed hashes. A missing key file is made when `create`, which is when no state used it yet.
+
+    Raise Refused when the file is gone although a state depends on it, or holds no key.
+    """
+    if secret.file is not None and not secret.file.exists():
+        if not create:
+            raise Refused(
+                f"the hash key {secret.file.name} is gone, and the state depends on it; put it back from your backup"
+            )
+        _write_key(secret.file)
+    text = secret.read(environment)
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise Refused(f"the hash key is not {2 * KEY_BYTES} hexadecimal digits")
+    return Digests(key)
+
+
+def _write_key(path: Path) -> None:
+    """Durable before use: a key lost to a power cut would orphan every record written with it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(KEY_BYTES) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.link(temporary, path)  # unlike rename, fails when another process was first
+    os.unlink(temporary)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)

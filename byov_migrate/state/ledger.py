@@ -1,0 +1,69 @@
+"""What is proved to be stored, and what was rejected: questions only; `journal` alone writes here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from byov_migrate.state import schema
+from byov_migrate.state.store import KEYS_A_QUERY, Store
+
+
+class Ledger:
+    """Records, vectors and rejects of a state."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def known_keys(self, table: str, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` whose records are proved to be stored."""
+        known: set[str] = set()
+        columns = schema.ledger.c
+        with self._store.reading() as connection:
+            for start in range(0, len(keys), KEYS_A_QUERY):
+                some = list(keys[start : start + KEYS_A_QUERY])
+                query = select(columns.key).where(columns.table_name == table, columns.key.in_(some))
+                known.update(connection.execute(query).scalars())
+        return known
+
+    def record_id(self, table: str, key: str) -> str | None:
+        """The RushDB id of a stored record."""
+        columns = schema.ledger.c
+        query = select(columns.record_id).where(columns.table_name == table, columns.key == key)
+        with self._store.reading() as connection:
+            found: str | None = connection.execute(query).scalar_one_or_none()
+        return found
+
+    def count_records(self, table: str) -> int:
+        """How many records of a table are proved to be stored."""
+        return self._count(select(func.count()).where(schema.ledger.c.table_name == table))
+
+    def count_vectors(self, table: str, property_name: str) -> int:
+        """How many vectors of one embedding are proved to be attached."""
+        columns = schema.vector.c
+        return self._count(select(func.count()).where(columns.table_name == table, columns.property == property_name))
+
+    def count_rejects(self, table: str) -> int:
+        """How many rows are rejected and not accepted."""
+        columns = schema.reject.c
+        return self._count(select(func.count()).where(columns.table_name == table, columns.accepted_at.is_(None)))
+
+    def _count(self, query: Select[int]) -> int:
+        with self._store.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def rejects(self, table: str | None = None) -> list[dict[str, Any]]:
+        """Every reject, oldest first."""
+        query = select(schema.reject).order_by(schema.reject.c.first_at)
+        return self._store.rows(query if table is None else query.where(schema.reject.c.table_name == table))
+
+    def vectors(self, table: str, property_name: str) -> Iterator[tuple[str, tuple[float, float, float]]]:
+        """Key and probe scores of every attached vector, streamed."""
+        columns = schema.vector.c
+        query = select(columns.key, columns.score_0, columns.score_1, columns.score_2)
+        query = query.where(columns.table_name == table, columns.property == property_name)
+        with self._store.reading() as connection:
+            for row in connection.execution_options(yield_per=1000).execute(query):
+                yield row.key, (row.score_0, row.score_1, row.score_2)

@@ -1,0 +1,119 @@
+"""The tables of the state, in SQLAlchemy Core so that a shared PostgreSQL can hold them later."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+
+FORMAT = 1
+
+metadata = MetaData()
+
+# Single facts: format, state_id, current_run.
+meta = Table("meta", metadata, Column("name", String, primary_key=True), Column("value", String, nullable=False))
+
+# The configuration and the two ends this state belongs to, a row a field.
+scope = Table("scope", metadata, Column("field", String, primary_key=True), Column("value", JSON, nullable=False))
+
+# A table's plan as a whole; the snapshot of the source taken before the first page is where `sync` begins.
+plan = Table(
+    "plan",
+    metadata,
+    Column("table_name", String, primary_key=True),
+    Column("rows", Integer, nullable=False),
+    Column("snapshot", String, nullable=False),
+    Column("planned_at", Float, nullable=False),
+)
+
+# The plan itself: stored key ranges. The first has no lower bound and the last no upper one.
+key_range = Table(
+    "range",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("table_name", String, nullable=False, index=True),
+    Column("lower", JSON(none_as_null=True)),
+    Column("upper", JSON(none_as_null=True)),
+    Column("position", JSON(none_as_null=True)),
+    Column("done", Boolean, nullable=False, default=False),
+    Column("owner", String),
+    Column("lease_until", Float),
+)
+
+# Batches that were sent, or were about to be, and are not yet proved. `rows` is what the ledger will hold.
+intent = Table(
+    "intent",
+    metadata,
+    Column("batch", String, primary_key=True),
+    Column("table_name", String, nullable=False, index=True),
+    Column("run", String, nullable=False),
+    Column("sent_at", Float, nullable=False),
+    Column("rows", LargeBinary, nullable=False),
+)
+
+# Every record that is proved to be stored.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("table_name", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("record_id", String, nullable=False),
+    Column("hash", String, nullable=False),
+    Column("batch", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Every vector that is proved to be attached, with its scores against the three probes.
+vector = Table(
+    "vector",
+    metadata,
+    Column("table_name", String, primary_key=True),
+    Column("property", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("text_hash", String, nullable=False),
+    Column("score_0", Float, nullable=False),
+    Column("score_1", Float, nullable=False),
+    Column("score_2", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Rows that were refused. Never a payload.
+reject = Table(
+    "reject",
+    metadata,
+    Column("table_name", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("position", JSON, nullable=False),
+    Column("stage", String, nullable=False),
+    Column("code", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("column", String),
+    Column("setting", String),
+    Column("attempts", Integer, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("accepted_at", Float),
+    Column("accepted_by", String),
+    Column("accepted_reason", String),
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("command", String, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("progress_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("exit_code", Integer),
+    Column("summary", JSON),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run", String, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("action", String, nullable=False),
+    Column("fields", JSON, nullable=False),
+    Index("event_run", "run"),
+)

@@ -1,0 +1,159 @@
+"""What a state belongs to, field by field, and what a change of each field means.
+
+    apply           only what changed has to be written
+    re-embed        texts have to be embedded again
+    re-identify     the same migration at another place: a person has to say so
+    another         another migration altogether: refused
+
+Settings of the class *free* are not among the fields: they may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import select
+
+from byov_migrate.config import EmbeddingConfig, TableConfig
+from byov_migrate.errors import Refused
+from byov_migrate.state import schema
+from byov_migrate.state.store import Store, replacing
+
+ChangeClass: TypeAlias = Literal["apply", "re-embed", "re-identify", "another"]
+
+_TABLE_FIELDS: Mapping[str, ChangeClass] = {
+    "columns": "apply",
+    "rename": "apply",
+    "types": "apply",
+    "where": "apply",
+    "deleted_when": "apply",
+    "label": "another",
+    "key": "another",
+    "hash_key_values": "another",
+}
+_EMBEDDING_FIELDS: Mapping[str, ChangeClass] = {
+    "send_text": "apply",
+    "empty_text": "apply",
+    "spare": "apply",
+    "text": "re-embed",
+    "vector": "re-embed",
+    "fingerprint": "re-embed",
+    "similarity": "another",
+}
+_PLACE_FIELDS: Mapping[str, ChangeClass] = {
+    "source.system": "re-identify",
+    "source.database": "re-identify",
+    "target.project": "re-identify",
+    "hash_key": "another",
+}
+_ADVICE: Mapping[ChangeClass, str] = {
+    "apply": "what is stored was written with the old value",
+    "re-embed": "the stored vectors were made with the old value; one index must not hold two vector spaces",
+    "re-identify": "this state belongs to the other place",
+    "another": "this would be another migration; give it a state and a label of its own",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field that is not what it was when the state was written."""
+
+    field: str
+    change: ChangeClass
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.field} is now {_shown(self.new)}, was {_shown(self.old)}: {_ADVICE[self.change]}"
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else f"{value}"
+
+
+def table_fields(table: TableConfig, key: Sequence[str], fingerprints: Mapping[str, str]) -> dict[str, Any]:
+    """The scope of one table. `key` is the key as found, `fingerprints` the models' by embedding property."""
+    fields: dict[str, Any] = {
+        "columns": list(table.columns),
+        "rename": dict(table.rename),
+        "types": dict(table.types),
+        "where": [_filter_text(item) for item in table.where],
+        "deleted_when": _filter_text(table.deleted_when) if table.deleted_when else None,
+        "label": table.label,
+        "key": list(key),
+        "hash_key_values": table.hash_key_values,
+    }
+    for embedding in table.embeddings:
+        for name, value in _embedding_fields(embedding, fingerprints.get(embedding.property_name)).items():
+            fields[f"embeddings[{embedding.property_name}].{name}"] = value
+    return {f"tables[{table.name}].{name}": value for name, value in fields.items()}
+
+
+def _embedding_fields(embedding: EmbeddingConfig, fingerprint: str | None) -> dict[str, Any]:
+    return {
+        "send_text": embedding.send_text,
+        "empty_text": embedding.empty_text,
+        "spare": embedding.spare,
+        "text": embedding.text.source if embedding.text and not embedding.vector else None,
+        "vector": embedding.vector,
+        "fingerprint": fingerprint if not embedding.vector else None,
+        "similarity": embedding.similarity,
+    }
+
+
+def _filter_text(item: Any) -> str:
+    return " ".join([item.name, item.operator, *item.values])
+
+
+def change_class(field: str) -> ChangeClass:
+    """The class of a stored field."""
+    if field in _PLACE_FIELDS:
+        return _PLACE_FIELDS[field]
+    name = field.rpartition(".")[2]
+    return (_EMBEDDING_FIELDS if ".embeddings[" in field else _TABLE_FIELDS)[name]
+
+
+def compare(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[Difference]:
+    """Every field that differs, among the fields of `current` and of the tables `current` speaks of."""
+    tables = {field.partition("].")[0] for field in current if field.startswith("tables[")}
+    fields = [field for field in stored if field in current or field.partition("].")[0] in tables]
+    fields += [field for field in current if field not in stored and field.partition("].")[0] in _tables(stored)]
+    return [
+        Difference(field, change_class(field), stored.get(field), current.get(field))
+        for field in fields
+        if stored.get(field) != current.get(field)
+    ]
+
+
+def _tables(fields: Mapping[str, Any]) -> set[str]:
+    return {field.partition("].")[0] for field in fields if field.startswith("tables[")}
+
+
+class Scope:
+    """The stored fields."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def fields(self) -> dict[str, Any]:
+        """The fields this state belongs to; empty for a new one."""
+        with self._store.reading() as connection:
+            return {row.field: row.value for row in connection.execute(select(schema.scope))}
+
+    def require(self, current: Mapping[str, Any]) -> None:
+        """Raise Refused, naming every field that differs and both values. Writes nothing."""
+        differences = compare(self.fields(), current)
+        if differences:
+            lines = "\n  ".join(str(item) for item in differences)
+            raise Refused(f"the state was written with other settings; nothing was written\n  {lines}")
+
+    def adopt(self, current: Mapping[str, Any]) -> None:
+        """Require what is stored, then store the fields that are new."""
+        self.require(current)
+        known = self.fields()
+        with self._store.writing() as connection:
+            for field, value in current.items():
+                if field not in known:
+                    connection.execute(replacing(schema.scope).values(field=field, value=value))
