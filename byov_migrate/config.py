@@ -102,6 +102,14 @@ def _identifier(name: str) -> str:
     return name
 
 
+def parse_duration(text: str) -> float:
+    """Seconds of "15m". Raise ConfigurationError."""
+    try:
+        return float(_duration(text))
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} {error}") from error
+
+
 def _duration(given: Any) -> Any:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", str(given).strip())
     if match:
@@ -223,8 +231,8 @@ class EmbeddingConfig(_Model):
     def _has_content(self) -> EmbeddingConfig:
         if self.vector is None and (self.text is None or self.model is None):
             raise ValueError("needs text and model, or vector: the column that holds ready vectors")
-        if self.send_text and self.text is None:
-            raise ValueError("send_text needs text")
+        if self.send_text and (self.text is None or self.vector is not None):
+            raise ValueError("send_text needs text, and no vector column; to send a column, list it in columns")
         return self
 
     @property

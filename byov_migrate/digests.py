@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from byov_migrate.records import Outgoing, Scalar, Vector
+from byov_migrate.records import Outgoing, Scalar, Scores, Vector
 
 PROBES = 3
 SCORE_TOLERANCE = 2e-7
@@ -93,7 +93,7 @@ class Digests:
         return np.asarray(rows, dtype=np.float32)
 
 
-def probe_scores(vectors: Vector, probes: Vector) -> list[tuple[float, float, float]]:
+def probe_scores(vectors: Vector, probes: Vector) -> list[Scores]:
     """What an exact search with each probe answers for each vector: (1 + cosine) / 2 as float64.
 
     vectors: float32, shape (n, dimension), none of them zero.

@@ -24,6 +24,9 @@ KeyText: TypeAlias = tuple[str, ...]
 Content: TypeAlias = str | Vector | None
 """What is embedded for one `[[tables.embeddings]]`: rendered text, a ready vector, or None when there is no text."""
 
+Scores: TypeAlias = tuple[float, float, float]
+"""A vector's scores against the three probes, (1 + cosine) / 2."""
+
 Stage: TypeAlias = Literal["read", "embed", "write"]
 
 
@@ -85,9 +88,9 @@ class Document:
     """A row ready to leave: `properties` is the whole body of its record, `byov*` included."""
 
     key: str
+    position: KeyText
     hash: str
     properties: Mapping[str, Outgoing]
-    contents: tuple[Content, ...]
     text_hashes: tuple[str | None, ...]  # one an embedding, None without text
 
 
@@ -97,7 +100,7 @@ class Embedded:
 
     document: Document
     vectors: tuple[Vector | None, ...]
-    scores: tuple[tuple[float, float, float] | None, ...]  # against the three probes
+    scores: tuple[Scores | None, ...]
 
 
 @dataclass(frozen=True, slots=True)

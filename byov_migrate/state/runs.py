@@ -47,7 +47,7 @@ class Runs:
         with self._store.writing() as connection:
             connection.execute(insert(schema.event).values(**row))
 
-    def runs(self, limit: int) -> list[dict[str, Any]]:
+    def last(self, limit: int) -> list[dict[str, Any]]:
         """The last runs, newest first."""
         return self._store.rows(select(schema.run).order_by(schema.run.c.started_at.desc()).limit(limit))
 

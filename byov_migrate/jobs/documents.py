@@ -1,0 +1,106 @@
+"""Rows become documents, documents with vectors become batches. Pure: no connection, no clock.
+
+`property_names` is the list of everything that can leave; `Composer.document` builds bodies of exactly these names, and
+`plan`, README and reports print the list from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from byov_migrate.config import EmbeddingConfig, TableConfig
+from byov_migrate.digests import Digests
+from byov_migrate.records import Batch, Content, Document, Embedded, Outgoing, Position, Row
+
+VECTOR_NOTICE = (
+    "A vector is derived from the text and can be partly turned back into it; treat the index as confidential."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """One thing that leaves for RushDB, and where it comes from."""
+
+    property_name: str
+    origin: str
+
+
+def leaving(table: TableConfig) -> list[Leaving]:
+    """Everything of one table that leaves, vectors apart."""
+    sent = [Leaving(table.outgoing_name(column), f"column {column}") for column in table.columns]
+    key = "HMAC of the key" if table.hash_key_values else "the key"
+    ours = [
+        Leaving("byovKey", key),
+        Leaving("byovHash", "keyed hash of the columns above"),
+        Leaving("byovBatch", "name of the batch"),
+        Leaving("byovSlice", "keyed hash of the key"),
+    ]
+    return [*sent, *ours, *(item for embedding in table.embeddings for item in _embedding_leaving(embedding))]
+
+
+def _embedding_leaving(embedding: EmbeddingConfig) -> Iterator[Leaving]:
+    name = embedding.property_name
+    yield Leaving(name, "the text" if embedding.send_text else "an empty string, which carries the vector")
+    if embedding.spare:
+        yield Leaving(embedding.spare_property, "an empty string, for the vectors of a later model")
+    yield Leaving(f"byovText_{name}", "keyed hash of what was embedded, and the model's fingerprint")
+
+
+def staying(table: TableConfig) -> list[str]:
+    """Columns that are read and never sent."""
+    read = [column for item in table.embeddings if item.text for column in item.text.columns]
+    read += [item.vector for item in table.embeddings if item.vector]
+    sent_texts = {column for item in table.embeddings if item.text and item.send_text for column in item.text.columns}
+    return [column for column in dict.fromkeys(read) if column not in table.columns and column not in sent_texts]
+
+
+@dataclass(frozen=True)
+class Composer:
+    """Builds the documents of one table. `fingerprints`: the model's, one an embedding; None for ready vectors."""
+
+    table: TableConfig
+    digests: Digests
+    state_id: str
+    fingerprints: tuple[str | None, ...]
+
+    def document(self, row: Row, contents: Sequence[Content]) -> Document:
+        """A row's body but for its batch. `contents` None: no vector, and none of the properties that carry it."""
+        marks = tuple(map(self._text_hash, contents, self.fingerprints))
+        record_hash = self.digests.record_hash(row.properties)
+        ours: dict[str, Outgoing] = {
+            "byovKey": row.key,
+            "byovHash": record_hash,
+            "byovSlice": self.digests.slice_of(row.key),
+        }
+        for embedding, content, mark in zip(self.table.embeddings, contents, marks, strict=True):
+            ours |= _carriers(embedding, content, mark)
+        return Document(row.key, row.position, record_hash, {**row.properties, **ours}, marks)
+
+    def _text_hash(self, content: Content, fingerprint: str | None) -> str | None:
+        if content is None:
+            return None
+        if isinstance(content, str):
+            return self.digests.text_hash(content, fingerprint or "")
+        return self.digests.vector_hash(content)
+
+    def batch(self, rows: Sequence[Embedded], covers: Sequence[Position]) -> Batch:
+        """Name the batch after its content and write the name into every document."""
+        identities = ((item.document.key, item.document.hash, item.document.text_hashes) for item in rows)
+        name = self.digests.batch_id(self.state_id, identities)
+        return Batch(name, tuple(_stamped(item, name) for item in rows), tuple(covers))
+
+
+def _carriers(embedding: EmbeddingConfig, content: Content, mark: str | None) -> dict[str, Outgoing]:
+    """The properties that carry one vector. RushDB attaches it only to a property that exists; an empty one will do."""
+    if content is None or mark is None:
+        return {}
+    name = embedding.property_name
+    text = content if embedding.send_text and isinstance(content, str) else ""
+    spare: dict[str, Outgoing] = {embedding.spare_property: ""} if embedding.spare else {}
+    return {name: text, f"byovText_{name}": mark, **spare}
+
+
+def _stamped(item: Embedded, name: str) -> Embedded:
+    document = item.document
+    return replace(item, document=replace(document, properties={**document.properties, "byovBatch": name}))

@@ -1,0 +1,93 @@
+"""Both ends and the state, opened in the order in which they can refuse, closed in the reverse."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from byov_migrate import source
+from byov_migrate.config import Config, TableConfig
+from byov_migrate.digests import Digests
+from byov_migrate.errors import MigrationError
+from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.source import Session, SourceIdentity, TableReader
+from byov_migrate.state import State, open_state
+from byov_migrate.state.keyfile import open_hash_key
+from byov_migrate.state.lock import run_lock
+from byov_migrate.target import provision
+from byov_migrate.target.retry import Patience
+from byov_migrate.target.wire import Server, Wire
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Source, target and state of a job that may write."""
+
+    config: Config
+    around: Surroundings
+    state: State
+    digests: Digests
+    session: Session
+    source_identity: SourceIdentity
+    wire: Wire
+    server: Server
+    patience: Patience
+
+    def reader(self, table: TableConfig) -> TableReader:
+        """A table as it stands in the catalog. Raise ConfigurationError with everything that does not fit."""
+        return source.open_table(self.session, table, self.digests, self.config.tables.index(table))
+
+    @property
+    def system(self) -> str:
+        """What identifies the database cluster; a service that hides it needs `[state] source_id`."""
+        return self.config.state.source_id or self.source_identity.system_identifier or "hidden"
+
+    def source_name(self, table: TableConfig) -> str:
+        """What the marker says of where the rows come from; no host, no value."""
+        identity = self.source_identity
+        return f"{self.system}/{identity.database}/{table.name}"
+
+    def note(self, action: str, **fields: Any) -> None:
+        """Tell the log, and keep it in the state."""
+        self.around.log(action, **fields)
+        self.state.runs.note(action, **fields)
+
+    def finish(self, exit_code: int, summary: Mapping[str, Any]) -> None:
+        """Close the run's row."""
+        self.state.runs.end_run(exit_code, summary)
+
+
+@contextlib.contextmanager
+def opened(config: Config, command: str, around: Surroundings) -> Iterator[Ends]:
+    """Open everything for a writing job, under the run lock. A failure is written into the run's row on the way out."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_locked(config, command, around))
+        fresh = not config.state_path.exists()
+        digests = open_hash_key(config.hash_key, around.environment, create=fresh)
+        session = stack.enter_context(source.connect(config.source, around.environment))
+        identity = source.source_identity(session)
+        patience = around.patience(config.target.give_up_after)
+        wire = provision.open_wire(config.target, lambda: config.target.api_key.read(around.environment))
+        stack.callback(wire.close)
+        server = patience.retry(wire.server)
+        provision.require_writer(server)
+        state = open_state(config.state_path, around.clock, create=True)
+        stack.callback(state.close)
+        state.runs.begin_run(command)
+        ends = Ends(config, around, state, digests, session, identity, wire, server, patience)
+        try:
+            yield ends
+        except MigrationError as error:
+            with contextlib.suppress(MigrationError):
+                ends.note("failed", code=error.exit_code, kind=type(error).__name__)
+                ends.finish(error.exit_code, {})
+            raise
+
+
+@contextlib.contextmanager
+def _locked(config: Config, command: str, around: Surroundings) -> Iterator[None]:
+    config.state_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with run_lock(config.state_path, command=command, now=around.clock()):
+        yield

@@ -1,0 +1,88 @@
+"""Where a migration stands, from the state alone: no connection, no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from byov_migrate.config import Config
+from byov_migrate.errors import Unavailable
+from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.state import State, open_state
+
+LAST_RUNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """One table's position."""
+
+    table: str
+    label: str
+    rows_planned: int | None  # None before the first backfill
+    rows_stored: int
+    ranges: int
+    ranges_done: int
+    rejects: int
+    unsettled_batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state's own account. `age_s`: seconds since the last run that ended 0 or 3; None when there is none."""
+
+    state_id: str
+    tables: tuple[TableStatus, ...]
+    runs: tuple[Mapping[str, Any], ...]
+    events: tuple[Mapping[str, Any], ...]
+    age_s: float | None
+
+
+def status(
+    config: Config, *, run: str | None = None, max_age_s: float | None = None, surroundings: Surroundings | None = None
+) -> Status:
+    """The position of every table, the last runs, and with `run` (the beginning of an id) that run's events.
+
+    Raise Unavailable when the last complete run is older than `max_age_s`; Refused when there is no state.
+    """
+    around = surroundings or Surroundings()
+    state = open_state(config.state_path, around.clock, create=False)
+    try:
+        found = _status(config, state, run, around.clock())
+    finally:
+        state.close()
+    if max_age_s is not None and (found.age_s is None or found.age_s > max_age_s):
+        age = (
+            "there is no complete run"
+            if found.age_s is None
+            else f"the last complete run ended {found.age_s:,.0f} s ago"
+        )
+        raise Unavailable(f"{age}, more than {max_age_s:,.0f} s are allowed")
+    return found
+
+
+def _status(config: Config, state: State, run: str | None, now: float) -> Status:
+    runs = state.runs.last(LAST_RUNS)
+    complete = [item["ended_at"] for item in state.runs.last(1000) if item["exit_code"] in (0, 3)]
+    return Status(
+        state_id=state.runs.state_id,
+        tables=tuple(_table(state, table.name, table.label) for table in config.tables),
+        runs=tuple(runs),
+        events=tuple(state.runs.events(run)) if run else (),
+        age_s=max(now - max(complete), 0.0) if complete else None,
+    )
+
+
+def _table(state: State, name: str, label: str) -> TableStatus:
+    plan = state.journal.plan(name)
+    return TableStatus(
+        table=name,
+        label=label,
+        rows_planned=plan.rows if plan else None,
+        rows_stored=state.ledger.count_records(name),
+        ranges=plan.ranges if plan else 0,
+        ranges_done=plan.ranges_done if plan else 0,
+        rejects=state.ledger.count_rejects(name),
+        unsettled_batches=len(state.journal.intents(name)),
+    )

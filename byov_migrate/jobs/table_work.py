@@ -1,0 +1,137 @@
+"""One table made ready to be moved: its shape, models, label and indexes, checked before the first write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from byov_migrate.config import Config, EmbeddingConfig, TableConfig
+from byov_migrate.digests import Digests
+from byov_migrate.errors import ConfigurationError
+from byov_migrate.jobs.documents import Composer
+from byov_migrate.jobs.embedding import DocumentEncoder, EmbeddingPlan
+from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.source import TableReader
+from byov_migrate.state import State
+from byov_migrate.state.scope import table_fields
+from byov_migrate.target import provision
+from byov_migrate.target.delivery import Delivery, Destination, WriteMode
+from byov_migrate.target.retry import Patience
+from byov_migrate.target.wire import Index, Server, Wire
+
+HASH_KEY_CHECK = "byov-scope"
+
+
+class Models:
+    """The encoders of a configuration, each loaded once and only when something is to be embedded."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._loaded: dict[str, DocumentEncoder] = {}
+
+    def encoder(self, name: str) -> DocumentEncoder:
+        """The model of this name. Raise ConfigurationError or PersonNeeded when it cannot be used."""
+        if name not in self._loaded:
+            from byov_migrate.embed import load_encoder  # noqa: PLC0415 - torch is imported by nothing else
+
+            self._loaded[name] = load_encoder(self._config.models[name])
+        return self._loaded[name]
+
+
+@dataclass(frozen=True)
+class TableWork:
+    """Everything the pipeline needs of one table."""
+
+    table: TableConfig
+    reader: TableReader
+    plans: tuple[EmbeddingPlan, ...]
+    composer: Composer
+    destination: Destination
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """The embedding properties, in order."""
+        return tuple(plan.config.property_name for plan in self.plans)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether a model has work here."""
+        return any(plan.encoder is not None for plan in self.plans)
+
+
+def embedding_plans(
+    table: TableConfig, reader: TableReader, models: Models, digests: Digests
+) -> tuple[EmbeddingPlan, ...]:
+    """Load the models and find the dimensions."""
+    found = zip(table.embeddings, reader.dimensions, strict=True)
+    return tuple(_embedding_plan(table, item, dimension, models, digests) for item, dimension in found)
+
+
+def _embedding_plan(
+    table: TableConfig, item: EmbeddingConfig, dimension: int | None, models: Models, digests: Digests
+) -> EmbeddingPlan:
+    if item.vector is not None:
+        if dimension is None:
+            raise ConfigurationError(f"{table.name}.{item.vector} holds no vector yet, so their dimension is unknown")
+        return EmbeddingPlan(item, dimension, digests.probes(dimension), None, None)
+    encoder = models.encoder(item.model or "")
+    return EmbeddingPlan(item, encoder.dimension, digests.probes(encoder.dimension), encoder, encoder.fingerprint)
+
+
+def place_fields(system: str, database: str, digests: Digests, project: str | None) -> dict[str, str]:
+    """The scope of the two ends; `project` None while the target has no index that names it."""
+    fields = {
+        "source.system": system,
+        "source.database": database,
+        "hash_key": digests.key_hash(HASH_KEY_CHECK),
+    }
+    return {**fields, "target.project": project} if project else fields
+
+
+def settle_scope(
+    state: State, table: TableConfig, reader: TableReader, plans: tuple[EmbeddingPlan, ...], places: Mapping[str, str]
+) -> dict[str, object]:
+    """Require that the state belongs to these settings and ends; return the fields to store once the label is ours."""
+    fingerprints = {plan.config.property_name: plan.fingerprint for plan in plans if plan.fingerprint is not None}
+    fields = {**places, **table_fields(table, [column.name for column in reader.shape.key], fingerprints)}
+    state.scope.require(fields)
+    return fields
+
+
+def occupy(
+    wire: Wire,
+    patience: Patience,
+    state: State,
+    table: TableConfig,
+    plans: tuple[EmbeddingPlan, ...],
+    source: str,
+) -> tuple[Index, ...]:
+    """Claim the label and make its indexes."""
+    marker = provision.Marker(table.label, state.runs.state_id, source)
+    provision.claim_label(wire, patience, marker, records_known=state.ledger.count_records(table.name))
+    dimensions = {plan.config.property_name: plan.dimension for plan in plans}
+    return provision.ensure_indexes(wire, patience, table.label, dimensions)
+
+
+def write_mode(config: Config, server: Server) -> WriteMode:
+    """Inline vectors cost the platform a count of the whole label each; Cloud's official clients write them inline."""
+    if config.target.write != "auto":
+        return config.target.write
+    return "inline" if server.kind == "cloud" else "two-call"
+
+
+def delivery_for(
+    config: Config, wire: Wire, server: Server, work: TableWork, patience: Patience, surroundings: Surroundings
+) -> Delivery:
+    """The delivery of one table, said in the log with the way of writing that was chosen."""
+    budget_s = provision.request_budget_s(config.target, server)
+    mode = work.destination.mode
+    surroundings.log("write-mode", label=work.table.label, mode=mode, server=server.kind, request_budget_s=budget_s)
+    return Delivery(wire, work.destination, patience, request_budget_s=budget_s)
+
+
+def require_known_tables(config: Config) -> None:
+    """Raise ConfigurationError for settings that are read and not carried out yet: better than ignoring them."""
+    for name in ("nodes", "links"):
+        if getattr(config, name):
+            raise ConfigurationError(f"{name}: [[{name}]] cannot be written by this version yet; take them out")

@@ -1,0 +1,191 @@
+"""Results as text or JSON on stdout, and the last line of a run that did not end 0."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from byov_migrate.errors import Interrupted, MigrationError, Refused, RowRefused
+from byov_migrate.report.live import clock_text
+
+if TYPE_CHECKING:
+    from byov_migrate.jobs.backfill import BackfillResult, TableResult
+    from byov_migrate.jobs.demo.run import DemoResult
+    from byov_migrate.jobs.plan import PlanResult
+    from byov_migrate.jobs.search import SearchResult
+    from byov_migrate.jobs.show import RecordView
+    from byov_migrate.jobs.status import Status, TableStatus
+
+BUG_CODE = 1
+TEXT_WIDTH = 100
+
+
+def print_json(result: Any) -> None:
+    """Any result as one JSON document."""
+    print(json.dumps(_plain(result), indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def print_backfill(result: BackfillResult) -> None:
+    """A block a table: what is stored, what left, where the time went."""
+    for table in result.tables:
+        for line in _backfill_lines(table):
+            print(line)
+
+
+def _backfill_lines(table: TableResult) -> list[str]:
+    run = table.this_run
+    notes = [f"{run.no_text:,} without text"] if run.no_text else []
+    notes += [f"{run.truncated:,} of {run.texts:,} texts truncated"] if run.truncated else []
+    notes += [f"{table.rejects:,} rejected"] if table.rejects else []
+    lines = [
+        f"{table.label}: {table.rows_stored:,} records and {table.vectors_stored:,} vectors stored"
+        f" ({run.rows:,} in this run); {table.rows_planned:,} rows planned",
+        *([f"  notes    {', '.join(notes)}"] if notes else []),
+        f"  left     {', '.join(table.properties_sent)}; vectors",
+        *([f"  stayed   {', '.join(table.columns_kept)}"] if table.columns_kept else []),
+        f"  time     {clock_text(table.seconds)}, {_busy(table.busy)}; {_size(table.bytes_out)} out"
+        + (f", {run.texts / table.seconds:.1f} texts/s" if run.texts and table.seconds else ""),
+    ]
+    if not table.complete:
+        lines.append("  limited  the plan goes on; to continue: byov-migrate backfill")
+    return lines
+
+
+def _busy(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{stage} {share:.0%} busy" for stage, share in sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def print_search(result: SearchResult) -> None:
+    """Score, properties, and the local text beside each hit."""
+    for hit in result.hits:
+        shown = {name: value for name, value in hit.properties.items() if not name.startswith("byov") and value != ""}
+        print(f"{hit.score:.3f}  {hit.key}  " + "  ".join(f"{name}={value}" for name, value in shown.items()))
+        if hit.text:
+            print(textwrap.indent(textwrap.shorten(hit.text, TEXT_WIDTH, placeholder=" ..."), "       "))
+    how = "exact, every record compared" if result.exact else "by the index"
+    print(
+        f"{len(result.hits)} hits of {result.label}.{result.property_name}, {how}, {result.seconds:.2f} s",
+        file=sys.stderr,
+    )
+
+
+def print_demo(result: DemoResult) -> None:
+    """What was moved, what was found, what to type next."""
+    print_backfill(result.backfill)
+    print(f'\nSearching "{result.query}"')
+    print_search(result.search)
+    print("\nNext, each works as it stands:")
+    for command in result.next_commands:
+        print(f"  {command}")
+
+
+def print_record(view: RecordView) -> None:
+    """One record, property by property."""
+    print(f"{view.label} {view.key}   row in {view.table}: {'yes' if view.in_source else 'no'}")
+    print(f"  record   {', '.join(view.record_ids) or 'none'}" + ("   DOUBLED" if len(view.record_ids) > 1 else ""))
+    for name, value in sorted(view.properties.items()):
+        print(f"  {name} = {value!r}")
+    for name, there in view.vectors.items():
+        print(f"  vector   {name}: {'yes' if there else 'no'}")
+    if view.reject:
+        print(f"  rejected {view.reject}")
+    for name, what in view.differences.items():
+        print(f"  differs  {name}: {what}")
+
+
+def print_status(result: Status) -> None:
+    """Position of every table, and the last runs."""
+    for table in result.tables:
+        print(_status_line(table))
+    for run in result.runs:
+        ended = "at work or killed" if run["exit_code"] is None else f"ended {run['exit_code']}"
+        print(f"  run {run['id'][:8]}  {_moment(run['started_at'])}  {run['command']:<10} {ended}")
+    for event in result.events:
+        print(f"  {_moment(event['at'])}  {event['action']}  {json.dumps(event['fields'])}")
+
+
+def _status_line(table: TableStatus) -> str:
+    if table.rows_planned is None:
+        return f"{table.label}: not started"
+    parts = [
+        f"{table.rows_stored:,} of {table.rows_planned:,} rows stored, {table.ranges_done} of {table.ranges} ranges"
+    ]
+    parts += [f"{table.rejects:,} rejected"] if table.rejects else []
+    parts += [f"{table.unsettled_batches} batches unsettled"] if table.unsettled_batches else []
+    return f"{table.label}: " + ", ".join(parts)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def print_plan(result: PlanResult) -> None:
+    """What leaves and what stays."""
+    for table in result.tables:
+        print(f"{table.label}: {table.rows:,} rows of {table.table}")
+        for item in table.leaving:
+            print(f"  leaves   {item.property_name:<24} {item.origin}")
+        for vector in table.vectors:
+            print(f"  vectors  {vector}")
+        for column in table.staying:
+            print(f"  stays    {column}")
+    print(result.notice)
+
+
+def print_model(description: Any) -> None:
+    """What a model directory is, a fact a line."""
+    for name, value in _plain(description).items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{name:<20} {'none' if shown in (None, '') else shown}")
+
+
+def print_rejects(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line a rejected row: where, why, and the setting that would help."""
+    for row in rows:
+        column = f" {row['column']}" if row["column"] else ""
+        setting = f"   try: {row['setting']}" if row["setting"] else ""
+        print(f"{row['table_name']}  {row['key']}  {row['stage']}{column}: {row['code']}, {row['reason']}{setting}")
+    print(f"{len(rows)} rejected rows", file=sys.stderr)
+
+
+def last_line(command: str, error: MigrationError) -> str:
+    """Command, code, cause, state and next step of a run that did not end 0."""
+    code = error.signal_exit_code if isinstance(error, Interrupted) else error.exit_code
+    message = str(error)
+    parts = [f"byov-migrate {command}: {code} {message}"]
+    if code == 75 and not isinstance(error, Refused | RowRefused):
+        parts.append("state consistent; nothing to do, the next run continues")
+    if error.next_step:
+        parts.append(error.next_step)
+    return "; ".join(parts)
+
+
+def bug_line(command: str, error: BaseException) -> str:
+    """The last line after a bug; the traceback stands above it."""
+    return f"byov-migrate {command}: {BUG_CODE} a bug ({type(error).__name__}); please report it with the lines above"

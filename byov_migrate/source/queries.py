@@ -1,0 +1,100 @@
+"""What is asked of the catalogue. Each runs as it stands on PostgreSQL 13 to 18, on a replica too."""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+# Relations of any of the names given. %s: schemas, names, pairwise. An empty schema is any schema but the system's.
+RELATIONS: Final[LiteralString] = """
+SELECT DISTINCT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text
+  FROM unnest(%s::text[], %s::text[]) AS wanted (schema, name)
+  JOIN pg_class c ON c.relname = wanted.name::name AND c.relname::text = wanted.name
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND (n.nspname::text = wanted.schema
+        OR (wanted.schema = '' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%%'))
+"""
+
+# What a wrong name may have meant.
+KNOWN_RELATIONS: Final[LiteralString] = """
+SELECT n.nspname::text || '.' || c.relname::text
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%%'
+ LIMIT 5000
+"""
+
+# One relation's size, what the role may do with it, and whether rows can be hidden from it. %s: oid.
+RELATION: Final[LiteralString] = """
+SELECT CASE WHEN c.relkind = 'p'
+            THEN (SELECT coalesce(sum(greatest(p.reltuples, 0)), 0)::int8
+                    FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE t.isleaf)
+            ELSE greatest(c.reltuples, 0)::int8 END,
+       has_schema_privilege(c.relnamespace, 'USAGE'),
+       row_security_active(c.oid),
+       current_setting('server_encoding'),
+       current_user::text
+  FROM pg_class c
+ WHERE c.oid = %s::oid
+"""
+
+# All columns, each with the type that its domains end in and, for an array, the type its elements end in.
+# A true array is what some type names as its typarray: int2vector and its like only look like one. %s: oid.
+COLUMNS: Final[LiteralString] = """
+SELECT a.attname::text,
+       format_type(a.atttypid, a.atttypmod),
+       format_type(a.atttypid, -1),
+       CASE WHEN a.atttypid = base.oid THEN a.atttypmod ELSE -1 END,
+       a.attnotnull,
+       coalesce((SELECT l.collname::text FROM pg_collation l WHERE l.oid = a.attcollation), ''),
+       base.nspname, base.typname, base.typtype, base.typcategory,
+       element.nspname, element.typname, element.typtype, element.typcategory,
+       (SELECT s.nspname::text FROM pg_proc p JOIN pg_namespace s ON s.oid = p.pronamespace WHERE p.oid = base.typsend),
+       (SELECT p.proname::text FROM pg_proc p WHERE p.oid = base.typsend),
+       has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+  FROM pg_attribute a
+ CROSS JOIN LATERAL (
+       WITH RECURSIVE chain AS (
+            SELECT t.* FROM pg_type t WHERE t.oid = a.atttypid
+            UNION ALL
+            SELECT t.* FROM chain JOIN pg_type t ON t.oid = chain.typbasetype WHERE chain.typtype = 'd')
+       SELECT c.oid, n.nspname::text, c.typname::text, c.typtype::text, c.typcategory::text, c.typsend
+         FROM chain c JOIN pg_namespace n ON n.oid = c.typnamespace WHERE c.typtype <> 'd') AS base
+  LEFT JOIN LATERAL (
+       WITH RECURSIVE chain AS (
+            SELECT t.* FROM pg_type t WHERE t.typarray = base.oid
+            UNION ALL
+            SELECT t.* FROM chain JOIN pg_type t ON t.oid = chain.typbasetype WHERE chain.typtype = 'd')
+       SELECT n.nspname::text, c.typname::text, c.typtype::text, c.typcategory::text
+         FROM chain c JOIN pg_namespace n ON n.oid = c.typnamespace WHERE c.typtype <> 'd') AS element ON true
+ WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY a.attnum
+"""
+
+# Unique indexes over whole columns of all rows, the primary key first, then the narrowest. %s: oid.
+KEYS: Final[LiteralString] = """
+SELECT i.indisprimary,
+       array(SELECT a.attname::text
+               FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+               JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+              WHERE k.place <= i.indnkeyatts ORDER BY k.place)
+  FROM pg_index i
+ WHERE i.indrelid = %s::oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+ ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid
+"""
+
+# What `signature` of a column is made of, for the columns named, if the relation of this name is still the same one.
+# %s: schema, relation, oid, column names.
+SIGNATURES: Final[LiteralString] = """
+SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       coalesce((SELECT l.collname::text FROM pg_collation l WHERE l.oid = a.attcollation), '')
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname::text = %s
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE c.relname::text = %s AND c.oid = %s::oid AND a.attname::text = ANY (%s::text[])
+"""
+
+DATABASE: Final[LiteralString] = "SELECT current_database()::text, pg_is_in_recovery()"
+SYSTEM_IDENTIFIER: Final[LiteralString] = "SELECT system_identifier::text FROM pg_control_system()"
+TIMELINE: Final[LiteralString] = "SELECT timeline_id FROM pg_control_checkpoint()"
+SNAPSHOT: Final[LiteralString] = "SELECT pg_current_snapshot()::text"

@@ -1,0 +1,145 @@
+"""One row as selected -> `Row`, or `Rejected` with the first thing that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from psycopg import sql
+
+from byov_migrate.config import EmbeddingConfig, TableConfig
+from byov_migrate.digests import Digests
+from byov_migrate.records import Content, KeyText, Outgoing, Rejected, Row, Vector
+from byov_migrate.source.keys import canonical_key
+from byov_migrate.source.shape import Column, TableShape
+from byov_migrate.source.statements import name
+from byov_migrate.source.values import Unfit, ValueReader, value_reader
+from byov_migrate.source.vectors import check_vector, vector_decoder
+
+Form: TypeAlias = Literal["text", "elements", "bytes"]
+Selected: TypeAlias = tuple[Any, ...]
+
+_BLANK = Unfit("no-text", "there is nothing to embed", 'empty_text = "store"')
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """Everything needed to select rows of a table and to read what came back.
+
+    dimensions: what each embedding's ready vectors must have; None is not known, or no vectors.
+    """
+
+    shape: TableShape
+    digests: Digests
+    hashes_keys: bool
+    fields: Mapping[tuple[str, Form], int]  # -> place in a selected row, after the key's
+    properties: tuple[tuple[str, ValueReader, int], ...]
+    embeddings: tuple[EmbeddingConfig, ...]
+    dimensions: tuple[int | None, ...]
+
+    @property
+    def expressions(self) -> list[sql.Composable]:
+        """What to select: the key as text, then each field once."""
+        key = [sql.SQL("{}::text").format(identifier) for identifier in self.shape.key_identifiers]
+        return [*key, *(_expression(self.shape.columns[column], form) for column, form in self.fields)]
+
+    def position(self, selected: Selected) -> KeyText:
+        """PostgreSQL's text of the key."""
+        return selected[: len(self.shape.key)]
+
+    def key(self, position: KeyText) -> str:
+        """`byovKey`."""
+        canonical = canonical_key([column.base for column in self.shape.key], position)
+        return self.digests.key_hash(canonical) if self.hashes_keys else canonical
+
+    def read(self, selected: Selected) -> Row | Rejected:
+        """Never raises for what a row holds."""
+        position = self.position(selected)
+        properties = self._properties(selected)
+        if isinstance(properties, _Refusal):
+            return self._rejected(position, properties)
+        contents: list[Content] = []
+        for embedding, dimension in zip(self.embeddings, self.dimensions, strict=True):
+            content = self._content(embedding, dimension, selected)
+            if isinstance(content, Unfit):
+                return self._rejected(position, _Refusal(embedding.vector, content))
+            contents.append(content)
+        return Row(self.key(position), position, properties, tuple(contents))
+
+    def texts(self, selected: Selected) -> tuple[str | None, ...]:
+        """The rendered text of each embedding, also beside ready vectors; None without text."""
+        return tuple(self._text(embedding, selected) for embedding in self.embeddings)
+
+    def _properties(self, selected: Selected) -> dict[str, Outgoing] | _Refusal:
+        properties: dict[str, Outgoing] = {}
+        for outgoing, reader, place in self.properties:
+            value = selected[place]
+            if value is None:
+                continue
+            read = reader.read(value)
+            if isinstance(read, Unfit):
+                return _Refusal(reader.column, read)
+            properties[outgoing] = read
+        return properties
+
+    def _content(self, embedding: EmbeddingConfig, dimension: int | None, selected: Selected) -> Content | Unfit:
+        content: Content | Unfit
+        if embedding.vector is not None:
+            content = self._vector(embedding.vector, dimension, selected)
+        else:
+            content = self._text(embedding, selected)
+        return _BLANK if content is None and embedding.empty_text == "reject" else content
+
+    def _vector(self, column: str, dimension: int | None, selected: Selected) -> Vector | Unfit | None:
+        content = selected[self.fields[column, "bytes"]]
+        if content is None:
+            return None
+        vector = vector_decoder(self.shape.columns[column])(content)
+        return vector if isinstance(vector, Unfit) else check_vector(vector, dimension)
+
+    def _text(self, embedding: EmbeddingConfig, selected: Selected) -> str | None:
+        if embedding.text is None:
+            return None
+        return embedding.text.render(
+            {column: selected[self.fields[column, "text"]] for column in embedding.text.columns}
+        )
+
+    def _rejected(self, position: KeyText, refusal: _Refusal) -> Rejected:
+        unfit, column = refusal.unfit, refusal.column
+        where = f"column {self.shape}.{column}: " if column else f"{self.shape}: "
+        return Rejected(self.key(position), position, "read", unfit.code, where + unfit.reason, column, unfit.setting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    column: str | None
+    unfit: Unfit
+
+
+def row_reader(
+    shape: TableShape, table: TableConfig, digests: Digests, dimensions: Sequence[int | None] | None = None
+) -> RowReader:
+    """Only the columns that the configuration names are ever selected."""
+    readers = [value_reader(shape.columns[column], table.types.get(column)) for column in table.columns]
+    forms: list[tuple[str, Form]] = [
+        (reader.column, "elements" if reader.as_elements else "text") for reader in readers
+    ]
+    forms += [(column, "text") for embedding in table.embeddings if embedding.text for column in embedding.text.columns]
+    forms += [(embedding.vector, "bytes") for embedding in table.embeddings if embedding.vector]
+    fields = {field: place for place, field in enumerate(dict.fromkeys(forms), len(shape.key))}
+    properties = tuple(
+        (table.outgoing_name(reader.column), reader, fields[form])
+        for reader, form in zip(readers, forms[: len(readers)], strict=True)
+    )
+    known = tuple(dimensions) if dimensions is not None else (None,) * len(table.embeddings)
+    return RowReader(shape, digests, table.hash_key_values, fields, properties, table.embeddings, known)
+
+
+def _expression(column: Column, form: Form) -> sql.Composable:
+    if form == "bytes":
+        return sql.SQL("{}({})").format(name(*column.send), name(column.name))
+    return _CASTS[form].format(name(column.name))
+
+
+_CASTS: Mapping[Form, sql.SQL] = {"text": sql.SQL("{}::text"), "elements": sql.SQL("{}::text[]")}

@@ -1,0 +1,1 @@
+"""RushDB: the wire, delivery, provisioning, search. Only `delivery` makes a Receipt."""

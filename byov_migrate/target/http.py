@@ -1,0 +1,114 @@
+"""HTTP to RushDB. The only module that knows the client library: JSON in, JSON out, errors of ours."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import orjson
+
+from byov_migrate.config import TargetConfig
+from byov_migrate.errors import Ambiguous, CredentialsRefused, MigrationError, PersonNeeded, Retriable
+from byov_migrate.target import faults
+
+CONNECT_TIMEOUT_S = 10.0
+
+
+class HttpClient:
+    """Requests to one base URL, from any number of threads.
+
+    Proxies and certificates come from the configuration alone, never from the environment, and redirects are not
+    followed: both could hand the key to somebody else. The key is read when the client is made and once more when it
+    is refused, so that a rotated key needs no restart.
+    """
+
+    def __init__(self, config: TargetConfig, read_key: Callable[[], str], *, timeout_s: float) -> None:
+        self._read_key = read_key
+        self._key = read_key()
+        self._lock = threading.Lock()
+        self._host = httpx.URL(config.url).host
+        self.key_has_worked = False
+        self.bytes_sent = 0
+        self.requests_sent = 0
+        self._client = httpx.Client(
+            base_url=config.base_url,
+            timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S, pool=timeout_s),
+            trust_env=False,
+            follow_redirects=False,
+            proxy=config.proxy,
+            verify=_tls(config),
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def call(self, method: str, path: str, body: Any = None, *, reads: bool = False) -> Any:
+        """The decoded answer, with its envelope. `reads`: the request changes nothing, so asking again is safe."""
+        try:
+            return self._call_with_key(method, path, body)
+        except Ambiguous as error:
+            if reads:
+                raise Retriable(str(error)) from error
+            raise
+
+    def _call_with_key(self, method: str, path: str, body: Any) -> Any:
+        key = self._key
+        try:
+            return self._send(method, path, body, key)
+        except CredentialsRefused:
+            fresh = self._read_key()
+            if fresh == key:
+                raise
+            self._key = fresh
+            return self._send(method, path, body, fresh)
+
+    def _send(self, method: str, path: str, body: Any, key: str) -> Any:
+        content = None if body is None else orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json", "accept": "application/json"}
+        with self._lock:
+            self.requests_sent += 1
+            self.bytes_sent += len(content or b"")
+        try:
+            response = self._client.request(method, path, content=content, headers=headers)
+        except httpx.HTTPError as error:
+            raise faults.from_exception(error, self._host) from error
+        return self._judge(response)
+
+    def _judge(self, response: httpx.Response) -> Any:
+        problem = faults.from_response(response, key_has_worked=self.key_has_worked)
+        if problem is not None:
+            raise problem
+        answer = _decoded(response)
+        self.key_has_worked = True
+        return answer
+
+
+def _tls(config: TargetConfig) -> ssl.SSLContext | bool:
+    if config.ca_file is None:
+        return config.tls != "insecure"
+    try:
+        return ssl.create_default_context(cafile=str(config.ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise PersonNeeded(f"[target] ca_file {config.ca_file.name} cannot be used: {type(error).__name__}") from error
+
+
+def _decoded(response: httpx.Response) -> Any:
+    try:
+        answer = orjson.loads(response.content)
+    except orjson.JSONDecodeError as error:
+        raise _unreadable(response) from error
+    if not isinstance(answer, dict):
+        raise _unreadable(response)
+    return answer
+
+
+def _unreadable(response: httpx.Response) -> MigrationError:
+    kind = response.headers.get("content-type", "no content type").partition(";")[0]
+    path = response.request.url.path
+    if response.request.method == "GET" and kind == "text/html":  # a dashboard serves its page for unknown paths
+        return PersonNeeded(f"the target answers {path} with a web page; [target] url is not the API's address")
+    return Ambiguous(f"target answered {path} with something that is not the expected JSON ({kind})")

@@ -1,0 +1,156 @@
+"""Before the first row: which server, which indexes, whose label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from byov_migrate.config import TargetConfig
+from byov_migrate.errors import CredentialsRefused, PersonNeeded, Refused
+from byov_migrate.target.http import HttpClient
+from byov_migrate.target.rest import RestWire
+from byov_migrate.target.retry import Patience
+from byov_migrate.target.wire import Index, Outbound, Server, Stored, Wire
+
+DEFAULT_BUDGET_S = 60.0
+ANSWER_MARGIN_S = 10.0
+"""Added to the server's budget, so that its own time limit answers before ours cuts the connection."""
+MARKER_LABEL = "ByovMigration"
+FORMAT = 1
+
+
+def open_wire(config: TargetConfig, read_key: Callable[[], str]) -> Wire:
+    """A client for the configured wire. Nothing is sent yet."""
+    if config.wire == "engine":
+        raise PersonNeeded("the v3 engine's own protocol is not spoken yet; use a RushDB with the REST API")
+    timeout_s = (config.request_budget or DEFAULT_BUDGET_S) + ANSWER_MARGIN_S
+    return RestWire(HttpClient(config, read_key, timeout_s=timeout_s), is_cloud=config.is_cloud)
+
+
+def request_budget_s(config: TargetConfig, server: Server) -> float:
+    """How long a request may go on in the server after we have left: as configured, else as announced, else 60 s."""
+    return config.request_budget or server.request_budget_s or DEFAULT_BUDGET_S
+
+
+def require_writer(server: Server) -> None:
+    """Raise CredentialsRefused when the key may only read."""
+    if server.key_level == "read":
+        raise CredentialsRefused("the RushDB key may only read; make one of level write")
+
+
+def ensure_indexes(
+    wire: Wire, patience: Patience, label: str, dimensions: Mapping[str, int], similarity: str = "cosine"
+) -> tuple[Index, ...]:
+    """Create or adopt the index of each embedding property, before any data: afterwards types may stand in the way.
+
+    Raise Refused when one exists with another dimension or similarity.
+    """
+    known = patience.retry(wire.indexes)
+    return tuple(
+        _ensure_index(wire, patience, known, (label, name), dimension, similarity)
+        for name, dimension in dimensions.items()
+    )
+
+
+def _ensure_index(
+    wire: Wire,
+    patience: Patience,
+    known: Sequence[Index],
+    place: tuple[str, str],
+    dimension: int,
+    similarity: str,
+) -> Index:
+    label, name = place
+    here = [index for index in known if (index.label, index.property_name) == place]
+    for index in here:
+        if (index.dimension, index.similarity) == (dimension, similarity):
+            return index
+    if here:
+        found = f"{here[0].dimension} dimensions and {here[0].similarity}"
+        raise Refused(
+            f"RushDB holds an index on {label}.{name} with {found}; these vectors have {dimension} and {similarity}."
+            " Give the embedding another property, or remove that index in RushDB"
+        )
+    return patience.retry(lambda: wire.create_index(label, name, dimension, similarity))
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Whose label it is. One record of `ByovMigration` a label; holds no value of any row."""
+
+    label: str
+    state: str
+    source: str
+    generation: int = 1
+
+    def properties(self) -> dict[str, str | int]:
+        """As stored."""
+        return {
+            "byovKey": self.label,
+            "byovState": self.state,
+            "byovGeneration": self.generation,
+            "byovSource": self.source,
+            "byovFormat": FORMAT,
+        }
+
+
+def claim_label(wire: Wire, patience: Patience, marker: Marker, *, records_known: int) -> None:
+    """Write our marker, or find it there. Nothing else is written.
+
+    records_known: records of the label that the state knows of. Raise Refused when the label belongs to another state,
+    when it holds our records and no marker, or when a later generation has taken over.
+    """
+    found = _markers(wire, patience, marker.label)
+    if not found:
+        _refuse_stranger(wire, patience, marker.label, records_known)
+        patience.retry(lambda: wire.create(MARKER_LABEL, [Outbound(marker.label, marker.properties())]))
+        found = _markers(wire, patience, marker.label)
+        if not found:
+            raise PersonNeeded(f"RushDB accepted the marker of {marker.label} and does not keep it")
+    _require_ours(wire, patience, found, marker)
+
+
+def _markers(wire: Wire, patience: Patience, label: str) -> list[Stored]:
+    records, _ = patience.retry(lambda: wire.find(MARKER_LABEL, {"byovKey": label}, limit=100))
+    return sorted(records, key=lambda record: record.record_id)  # time-ordered ids: the first claim wins
+
+
+def _refuse_stranger(wire: Wire, patience: Patience, label: str, records_known: int) -> None:
+    """No marker stands: either this is the first run, or state and target do not belong together."""
+    if records_known:
+        raise Refused(
+            f"this state has written {records_known:,} records of {label}, and the project behind the key holds no"
+            " marker of it; nothing was written. Use the key of the project that holds them"
+        )
+    _, total = patience.retry(lambda: wire.find(label, {"byovKey": {"$exists": True}}, limit=1))
+    if total:
+        raise Refused(
+            f"RushDB holds {total:,} records of {label} that byov-migrate wrote, and this state knows none of them;"
+            " nothing was written. Use the state that wrote them, or another label"
+        )
+
+
+def _require_ours(wire: Wire, patience: Patience, found: Sequence[Stored], marker: Marker) -> None:
+    first, *later = found
+    if first.properties.get("byovState") != marker.state:
+        ours = [record.record_id for record in later if record.properties.get("byovState") == marker.state]
+        if ours:  # two states claimed the label at the same moment; the later claim withdraws
+            patience.retry(lambda: wire.delete(MARKER_LABEL, ours))
+        raise Refused(
+            f"the label {marker.label} belongs to another state (its marker names state"
+            f" {str(first.properties.get('byovState'))[:8]}, this one is {marker.state[:8]}); nothing was written."
+            " Use the state that wrote it, or another label"
+        )
+    if int(first.properties.get("byovGeneration", 1)) > marker.generation:
+        raise Refused(f"a later copy of this state has taken over {marker.label}; this one only reads")
+
+
+def try_paid_queries(wire: Wire, patience: Patience, label: str, indexes: Sequence[Index]) -> None:
+    """One search and one grouped count: on Cloud both may need a paid plan, better known before the first write."""
+    patience.retry(lambda: wire.count_by(label, "byovBatch", ["0" * 16]))
+    for index in indexes[:1]:
+        direction = np.zeros(index.dimension, dtype=np.float32)
+        direction[0] = 1.0
+        patience.retry(lambda: wire.search(index, direction, where=None, limit=1))

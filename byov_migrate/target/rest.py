@@ -1,0 +1,174 @@
+"""The REST wire: RushDB platform 2.11, RushDB Cloud, and the sandbox.
+
+Measured behaviour that shapes this file: `options` without `suggestTypes` turns every value into text; `sourceType` is
+needed or an index is not found; a grouped count covers the whole label only when ordered by the count; an index row is
+the only place that names the project; `/records/delete` without ids empties the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from byov_migrate.errors import Ambiguous, CredentialsRefused, MigrationError, PersonNeeded, RowRefused
+from byov_migrate.records import Outgoing, Vector
+from byov_migrate.target.http import HttpClient
+from byov_migrate.target.wire import Index, Outbound, Server, ServerKind, Stored, Where
+
+PAGE_ROWS = 1000
+DELETE_IDS = 1000
+COUNT_VALUES = 500
+_CREATE = {"suggestTypes": True, "returnResult": True}
+
+
+class RestWire:
+    """One project behind the REST API."""
+
+    def __init__(self, http: HttpClient, *, is_cloud: bool) -> None:
+        self._http = http
+        self._is_cloud = is_cloud
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of request bodies so far."""
+        return self._http.bytes_sent
+
+    @property
+    def requests_sent(self) -> int:
+        """Requests so far."""
+        return self._http.requests_sent
+
+    def close(self) -> None:
+        """Close connections."""
+        self._http.close()
+
+    def server(self) -> Server:
+        """Ask what answers, and whether the key is accepted."""
+        settings = self._get("/api/v1/settings")
+        token = self._get("/api/v1/tokens/current")
+        if token.get("expired"):
+            raise CredentialsRefused("the RushDB key has expired; make a new one")
+        budget = (settings.get("byovSandbox") or {}).get("requestBudget")
+        kind: ServerKind = "sandbox" if budget is not None else "platform" if settings.get("selfHosted") else "cloud"
+        return Server(kind, str(token.get("level", "")), budget)
+
+    def indexes(self) -> list[Index]:
+        """The external vector indexes of the project."""
+        rows = self._get("/api/v1/ai/indexes")
+        return [_index(row) for row in rows if row.get("sourceType", "external") == "external"]
+
+    def create_index(self, label: str, property_name: str, dimension: int, similarity: str) -> Index:
+        """Create an external index, or return the one that exists."""
+        body = {"label": label, "propertyName": property_name, "sourceType": "external"}
+        size = {"dimensions": dimension, "similarityFunction": similarity}
+        try:
+            return _index(self._http.call("POST", "/api/v1/ai/indexes", {**body, **size})["data"])
+        except (RowRefused, Ambiguous) as error:
+            for index in self.indexes():
+                if (index.label, index.property_name, index.dimension) == (label, property_name, dimension):
+                    return index
+            raise _no_index(label, property_name, error) from error
+
+    def count_vectors(self, index: Index) -> int:
+        """How many records of the index's label carry a vector."""
+        return int(self._get(f"/api/v1/ai/indexes/{index.id}/stats")["indexedRecords"])
+
+    def create(self, label: str, rows: Sequence[Outbound]) -> dict[str, str]:
+        """Create records in one transaction; key -> record id of those the answer names."""
+        data = [_document(row) for row in rows]
+        answer = self._http.call(
+            "POST", "/api/v1/records/import/json", {"label": label, "data": data, "options": _CREATE}
+        )
+        stored = answer.get("data")
+        if not isinstance(stored, list):
+            raise Ambiguous("target answered an import without the records it made")
+        return {row["byovKey"]: row["__id"] for row in stored if "byovKey" in row and "__id" in row}
+
+    def replace(self, label: str, record_id: str, properties: Mapping[str, Outgoing]) -> None:
+        """Replace all properties of a record. Keeps its id and links, erases its vectors."""
+        body = {"label": label, "data": dict(properties), "options": {"suggestTypes": True}}
+        self._http.call("PUT", f"/api/v1/records/{record_id}", body)
+
+    def attach(self, index: Index, vectors: Mapping[str, Vector]) -> None:
+        """Attach or overwrite vectors by record id, all or none. Unknown ids are refused."""
+        items = [{"recordId": record_id, "vector": vector} for record_id, vector in vectors.items()]
+        answer = self._http.call("POST", f"/api/v1/ai/indexes/{index.id}/vectors/upsert", {"items": items})
+        if answer.get("data", {}).get("updated") != len(items):
+            raise Ambiguous("target attached another number of vectors than it was given")
+
+    def delete(self, label: str, record_ids: Sequence[str]) -> None:
+        """Delete records by id, in portions. Never sends a request without ids: that would delete everything."""
+        for start in range(0, len(record_ids), DELETE_IDS):
+            some = list(record_ids[start : start + DELETE_IDS])
+            self._http.call("POST", "/api/v1/records/delete", {"labels": [label], "where": {"$id": {"$in": some}}})
+
+    def find(self, label: str, where: Where, *, limit: int, skip: int = 0) -> tuple[list[Stored], int]:
+        """A page of matching records (at most 1,000) and the number of all matches."""
+        body = {"labels": [label], "where": where, "limit": limit, "skip": skip}
+        answer = self._read("/api/v1/records/search", body)
+        return [_stored(row) for row in answer["data"]], int(answer["total"])
+
+    def count_by(self, label: str, property_name: str, values: Sequence[str]) -> dict[str, int]:
+        """Records of the label for each value; values without a record are absent. At most 500 values."""
+        body = {
+            "labels": [label],
+            "where": {property_name: {"$in": list(values)}},
+            "groupBy": [f"$record.{property_name}"],
+            "select": {"n": {"$count": "*"}},
+            "orderBy": {"n": "desc"},  # without it the count silently covers one page
+            "limit": PAGE_ROWS,
+        }
+        rows = self._read("/api/v1/records/search", body)["data"]
+        return {row[property_name]: int(row["n"]) for row in rows if row.get(property_name) in values}
+
+    def search(self, index: Index, vector: Vector, *, where: Where | None, limit: int, skip: int = 0) -> list[Stored]:
+        """The nearest records, best first. With any `where` exact, without one approximate and perhaps too few."""
+        body: dict[str, Any] = {
+            "labels": [index.label],
+            "propertyName": index.property_name,
+            "queryVector": vector,
+            "sourceType": "external",
+            "dimensions": index.dimension,
+            "similarityFunction": index.similarity,
+            "limit": limit,
+            "skip": skip,
+        }
+        if where:
+            body["where"] = where
+        return [_stored(row) for row in self._read("/api/v1/ai/search", body)["data"]]
+
+    def canonical(self, value: Outgoing) -> Outgoing:
+        """The value as this wire gives it back: REST keeps what it was given."""
+        return value
+
+    def _get(self, path: str) -> Any:
+        return self._http.call("GET", path, reads=True)["data"]
+
+    def _read(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._http.call("POST", path, body, reads=True)
+
+
+def _document(row: Outbound) -> dict[str, Any]:
+    if not row.vectors:
+        return dict(row.properties)
+    vectors = [{"propertyName": name, "vector": vector} for name, vector in row.vectors.items()]
+    return {**row.properties, "$vectors": vectors}
+
+
+def _index(row: Mapping[str, Any]) -> Index:
+    names = (str(row["id"]), str(row["label"]), str(row["propertyName"]))
+    return Index(*names, int(row["dimensions"]), str(row["similarityFunction"]), str(row.get("projectId", "")))
+
+
+def _stored(row: Mapping[str, Any]) -> Stored:
+    own = {name: value for name, value in row.items() if not name.startswith("__")}
+    return Stored(str(row.get("__id", "")), str(own.get("byovKey", "")), own, row.get("__score"))
+
+
+def _no_index(label: str, property_name: str, error: MigrationError) -> MigrationError:
+    if isinstance(error, Ambiguous):
+        return error
+    return PersonNeeded(
+        f"RushDB refuses a vector index on {label}.{property_name}: records of the project hold that property with"
+        " another type than text. Give the embedding another property name"
+    )

@@ -1,0 +1,88 @@
+"""Filters as RushDB `where` documents. Pure.
+
+RushDB compares with types: an unquoted number is sent as a number, `true` and `false` as booleans, everything else as
+text. `$contains` is a regular expression on the platform and ignores case, so what is searched is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from byov_migrate.errors import ConfigurationError
+from byov_migrate.filters import Filter
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}(T.*)?")
+_COMPARISONS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
+EVERY_RECORD = {"byovKey": {"$exists": True}}
+"""Matches all records of ours; any `where` makes a search exact."""
+
+
+def to_where(filters: Iterable[Filter], property_of: Callable[[str], str]) -> dict[str, Any]:
+    """One document that all filters must meet. `property_of` turns a column name into its property.
+
+    Raise ConfigurationError for what RushDB cannot compare.
+    """
+    conditions = [_condition(item, property_of) for item in filters]
+    if len(conditions) == 1:
+        return conditions[0]
+    return {"$and": conditions} if conditions else {}
+
+
+def _condition(item: Filter, property_of: Callable[[str], str]) -> dict[str, Any]:
+    label, dot, name = item.name.rpartition(".")
+    condition = {name if dot else property_of(name): _comparison(item)}
+    for step in reversed(label.split(".") if dot else []):
+        condition = {step: condition}
+    return condition
+
+
+def _comparison(item: Filter) -> Any:
+    if item.operator == "is null":
+        return {"$exists": False}
+    if item.operator == "is not null":
+        return {"$exists": True}
+    if item.operator == "in":
+        return {"$in": _alike([_typed(value, quoted=False) for value in item.values], item.values)}
+    value = _typed(item.values[0], quoted=item.quoted)
+    if item.operator == "=":
+        return value
+    if item.operator == "!=":
+        return {"$ne": value}
+    if item.operator == "~":
+        return {"$contains": _searchable(item.values[0])}
+    return {_COMPARISONS[item.operator]: _orderable(value, item)}
+
+
+def _typed(text: str, *, quoted: bool) -> str | float | bool:
+    if quoted:
+        return text
+    if text in ("true", "false"):
+        return text == "true"
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    return text
+
+
+def _alike(typed: list[Any], texts: Iterable[str]) -> list[Any]:
+    """RushDB refuses lists of mixed types; such a list is text."""
+    kinds = {bool if isinstance(value, bool) else str if isinstance(value, str) else float for value in typed}
+    return typed if len(kinds) == 1 else list(texts)
+
+
+def _orderable(value: str | float | bool, item: Filter) -> str | float:
+    if isinstance(value, bool) or (isinstance(value, str) and not _INSTANT.fullmatch(value)):
+        raise ConfigurationError(
+            f"--where {item.name} {item.operator}: RushDB orders numbers and dates (2026-01-31) only;"
+            " use = or ~ for text"
+        )
+    return value
+
+
+def _searchable(text: str) -> str:
+    if '"' in text:
+        raise ConfigurationError("--where with ~ cannot look for a double quote in RushDB")
+    return re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", text)
