@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -97,7 +97,7 @@ class Encoder:
         """
         return self._encode(self._prepare(texts))
 
-    def encode_stream(self, windows: Iterable[Sequence[str]]) -> Iterator[Encoded]:
+    def encode_stream(self, windows: Iterable[Sequence[str]]) -> Generator[Encoded, None, None]:
         """`encode_documents` of each window in turn; the next one is tokenised in a thread meanwhile.
 
         `windows` is drawn from in the caller's thread, one ahead of what was yielded.

@@ -35,11 +35,6 @@ class Address:
     def __str__(self) -> str:
         return f"{self.host}:{self.port}/{self.database}"
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the connection cannot leave this machine."""
-        return all(is_loopback(host) or host.startswith("@") for host in self.host.split(","))
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -71,8 +66,9 @@ def locate(config: SourceConfig, environment: Mapping[str, str]) -> Target:
             "source.dsn: holds `options`, which a pooler would hand to other sessions; take it out"
             " (all settings that matter are set in each transaction)"
         )
-    address = _address({**_defaults(), **_service(given.get("service")), **given})
-    tls = {} if address.is_local else _tls(config, given)
+    effective = {**_defaults(), **_service(given.get("service")), **given}
+    address = _address(effective)
+    tls = {} if _is_local(effective) else _tls(config, given)
     return Target(address, {**_PATIENCE, **given, **_NOT_AT_STARTUP, **tls}, tls.get("sslrootcert"))
 
 
@@ -104,8 +100,14 @@ def _service(name: str | None) -> dict[str, str]:
     return dict(found[name]) if found.has_section(name) else {}
 
 
+def _is_local(parameters: Mapping[str, str]) -> bool:
+    """Whether the connection cannot leave this machine; `hostaddr` decides where it goes, `host` only what is proved."""
+    hosts = parameters.get("hostaddr") or parameters.get("host") or ""
+    return all(not host or is_loopback(host) or host.startswith("@") for host in hosts.split(","))
+
+
 def _address(parameters: Mapping[str, str]) -> Address:
-    host = parameters.get("hostaddr") or parameters.get("host") or "/tmp"  # noqa: S108 - libpq's default socket folder
+    host = parameters.get("host") or parameters.get("hostaddr") or "/tmp"  # noqa: S108 - libpq's default socket folder
     database = parameters.get("dbname") or parameters.get("user") or "?"
     return Address(host, parameters.get("port") or "5432", database)
 

@@ -24,14 +24,19 @@ _OPERATORS: Final[Mapping[str, sql.SQL]] = {
 
 
 def compile_filter(filter_: Filter, column: Column) -> Condition:
-    """As SQL compares: NULL fulfils `is null` alone. `~` is "contains", upper and lower case alike."""
+    """As SQL compares: NULL fulfils `is null` alone. `~` is "contains", upper and lower case alike.
+
+    The database's collation stands for the column's, which may know no case (C) or no patterns (nondeterministic).
+    """
     subject, cast = name(column.name), type_name(column.cast)
     if filter_.operator == "is null":
         return Condition(sql.SQL("{} IS NULL").format(subject))
     if filter_.operator == "is not null":
         return Condition(sql.SQL("{} IS NOT NULL").format(subject))
     if filter_.operator == "~":
-        return Condition(sql.SQL("{}::text ILIKE %s").format(subject), (_contains(filter_.values[0]),))
+        return Condition(
+            sql.SQL('{}::text COLLATE pg_catalog."default" ILIKE %s').format(subject), (_contains(filter_.values[0]),)
+        )
     if filter_.operator == "in":
         places = sql.SQL(", ").join(sql.SQL("%s::{}").format(cast) for _ in filter_.values)
         return Condition(sql.SQL("{} IN ({})").format(subject, places), filter_.values)

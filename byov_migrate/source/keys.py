@@ -111,7 +111,7 @@ _WRITERS: Final[dict[str, Callable[[str], str]]] = {
 
 def _parse(base: TypeName, part: str) -> str | None:
     if base.kind == "e" or base.name in TEXTS:
-        return part.removeprefix("~")
+        return None if "\0" in part else part.removeprefix("~")
     if base.name in INTEGERS:
         return part if _fits(base.name, part) else None
     if not _SHAPES[base.name].fullmatch(part):

@@ -13,8 +13,8 @@ from byov_migrate.source.catalog import check_unchanged
 from byov_migrate.source.conditions import selection
 from byov_migrate.source.rows import RowReader, Selected
 from byov_migrate.source.session import Session, Transaction
-from byov_migrate.source.shape import TableShape
-from byov_migrate.source.statements import Condition, all_of, listed, type_name
+from byov_migrate.source.shape import Column, TableShape
+from byov_migrate.source.statements import Condition, all_of, column_of_row, listed, type_name
 
 KEYS_A_QUERY = 1000
 
@@ -106,7 +106,18 @@ def _compared(shape: TableShape, operator: sql.SQL, key: KeyText) -> Condition:
     return Condition(text, key)
 
 
+def _findable(column: Column) -> sql.Composable:
+    """An enum is looked up by its text: a word that is none of its own would be an error, not an absent row."""
+    form = sql.SQL("{}::text") if column.base.kind == "e" else sql.SQL("{}")
+    return form.format(column_of_row(column.name))
+
+
+def _question_type(column: Column) -> sql.Composable:
+    return sql.SQL("text") if column.base.kind == "e" else type_name(column.cast)
+
+
 def _among(shape: TableShape, keys: Sequence[KeyText]) -> Condition:
-    arrays = listed(sql.SQL("%s::text[]::{}[]").format(type_name(column.cast)) for column in shape.key)
-    text = sql.SQL("({}) IN (SELECT * FROM unnest({}))").format(listed(shape.key_identifiers), arrays)
+    columns = listed(_findable(column) for column in shape.key)
+    arrays = listed(sql.SQL("%s::text[]::{}[]").format(_question_type(column)) for column in shape.key)
+    text = sql.SQL("({}) IN (SELECT * FROM unnest({}))").format(columns, arrays)
     return Condition(text, tuple(list(part) for part in zip(*keys, strict=True)))

@@ -32,6 +32,7 @@ SELECT CASE WHEN c.relkind = 'p'
             ELSE greatest(c.reltuples, 0)::int8 END,
        has_schema_privilege(c.relnamespace, 'USAGE'),
        row_security_active(c.oid),
+       c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhparent = c.oid),
        current_setting('server_encoding'),
        current_user::text
   FROM pg_class c
@@ -43,7 +44,7 @@ SELECT CASE WHEN c.relkind = 'p'
 COLUMNS: Final[LiteralString] = """
 SELECT a.attname::text,
        format_type(a.atttypid, a.atttypmod),
-       format_type(a.atttypid, -1),
+       format_type(base.oid, -1),
        CASE WHEN a.atttypid = base.oid THEN a.atttypmod ELSE -1 END,
        a.attnotnull,
        coalesce((SELECT l.collname::text FROM pg_collation l WHERE l.oid = a.attcollation), ''),

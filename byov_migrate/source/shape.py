@@ -27,7 +27,10 @@ class TypeName:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `declared` and `cast` are SQL: the type with its modifier, and without (a cast must not round)."""
+    """One column. `declared` and `cast` are SQL: the type as it stands, and what its domains end in, without a modifier.
+
+    Values are cast to the latter: a modifier would round them, a domain's check would refuse a question.
+    """
 
     name: str
     declared: str

@@ -1,0 +1,245 @@
+"""Relationships: joined by values, attached by id, counted, removed."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import pytest
+
+from tests.contract.rushdb_api import Rushdb, data, message
+
+
+@pytest.fixture
+def kind() -> str:
+    """A relationship type of this test's own."""
+    return f"T_{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def company(rushdb: Rushdb) -> str:
+    """Companies 0, 1 and the text "1"."""
+    label = rushdb.label("Company")
+    rushdb.create(label, [{"id": 0, "name": "Zero"}, {"id": 1, "name": "One"}, {"id": "1", "name": "Text"}])
+    return label
+
+
+@pytest.fixture
+def job(rushdb: Rushdb) -> str:
+    """Jobs 0 to 4 of the companies 0 and 1 in turn, and job 9 of none."""
+    label = rushdb.label("Job")
+    rushdb.create(label, [{"n": n, "company": n % 2} for n in range(5)] + [{"n": 9}])
+    return label
+
+
+def found(rushdb: Rushdb, label: str, where: Any) -> list[int]:
+    return [record["n"] for record in rushdb.find(label, where)]
+
+
+def counted(rushdb: Rushdb, kind: str) -> int:
+    response = rushdb.call("POST", "/relationships/search", {"where": {"type": kind}, "limit": 1})
+    data(response)
+    return int(response.json()["total"])
+
+
+def test_records_with_equal_values_are_linked_once(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """Repeating the join adds nothing, so it may be sent again after any doubt."""
+    for _ in range(2):
+        answer = data(rushdb.join(job, "company", company, "id", kind), 201)
+        assert {"message": "Relations have been successfully created"} == answer
+        assert (5, 5) == (rushdb.linked(job, company, kind), counted(rushdb, kind))
+
+
+def test_the_join_is_strict_about_types(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """A number never meets its text, and the answer is a success all the same."""
+    data(rushdb.join(job, "company", company, "id", kind), 201)
+    assert [] == found(rushdb, job, {company: {"name": "Text", "$relation": {"type": kind}}})
+
+
+@pytest.mark.parametrize("change", [{"key": "name"}, {"label": "NoSuchLabel"}], ids=["no value", "no label"])
+def test_a_join_that_meets_nothing_succeeds(
+    rushdb: Rushdb, job: str, company: str, kind: str, change: dict[str, str]
+) -> None:
+    """Why links are counted afterwards."""
+    data(rushdb.join(job, "company", company, "id", kind, target={"label": company, "key": "id"} | change), 201)
+    assert 0 == counted(rushdb, kind)
+
+
+def test_any_element_of_a_list_joins(rushdb: Rushdb, company: str, kind: str) -> None:
+    """One record for each array element is linked this way."""
+    label = rushdb.label()
+    rushdb.create(label, [{"n": 1, "companies": [0, 1]}, {"n": 2, "companies": [1]}])
+    data(rushdb.join(label, "companies", company, "id", kind), 201)
+    assert 3 == counted(rushdb, kind)
+
+
+def test_a_record_is_not_linked_to_itself(rushdb: Rushdb, job: str, kind: str) -> None:
+    """Within one label: 3 x 2 and 2 x 1 pairs."""
+    data(rushdb.join(job, "company", job, "company", kind), 201)
+    assert 8 == counted(rushdb, kind)
+
+
+def test_a_where_narrows_either_side(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """Links are made batch by batch."""
+    source = {"label": job, "key": "company", "where": {"n": {"$gt": 1}}}
+    target = {"label": company, "key": "id", "where": {"name": "One"}}
+    data(rushdb.join(job, "company", company, "id", kind, source=source, target=target), 201)
+    assert [3] == found(rushdb, job, {company: {"$relation": {"type": kind}}})
+
+
+def test_the_direction_is_from_source_to_target_unless_turned(
+    rushdb: Rushdb, job: str, company: str, kind: str
+) -> None:
+    """`in` makes the links lead from the targets to the sources."""
+    data(rushdb.join(job, "company", company, "id", kind, direction="in"), 201)
+    assert 5 == rushdb.total(job, {company: {"$relation": {"type": kind, "direction": "in"}}})
+    assert 0 == rushdb.total(job, {company: {"$relation": {"type": kind, "direction": "out"}}})
+
+
+def test_a_join_without_a_type_has_the_default_one(rushdb: Rushdb, job: str, company: str) -> None:
+    """Found when a filter names no type."""
+    body = {"source": {"label": job, "key": "company"}, "target": {"label": company, "key": "id"}}
+    data(rushdb.call("POST", "/relationships/create-many", body), 201)
+    assert 5 == rushdb.linked(job, company, "__RUSHDB__RELATION__DEFAULT__")
+
+
+def test_a_type_that_is_no_identifier_is_a_bare_500(rushdb: Rushdb, job: str, company: str) -> None:
+    """Why types are checked in the configuration."""
+    response = rushdb.join(job, "company", company, "id", "POSTED BY")
+    assert (500, {}) == (response.status_code, response.json())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"source": {"label": "Job"}}, '"source" does not match any of the allowed types'),
+        ({"target": {"key": "id"}}, '"target" does not match any of the allowed types'),
+        ({"direction": "sideways"}, "Expected 'in' | 'out' | 'IN' | 'OUT', received 'sideways'"),
+    ],
+    ids=str,
+)
+def test_a_join_that_cannot_be_is_400(rushdb: Rushdb, job: str, company: str, change: Any, words: str) -> None:
+    """Both sides need a label and a key."""
+    assert words in message(rushdb.join(job, "company", company, "id", "T", **change), 400)
+
+
+@pytest.mark.parametrize("where", [None, {"n": {"$gt": 2}}], ids=["everything", "bounded"])
+def test_many_to_many_needs_a_where_on_both_sides(
+    rushdb: Rushdb, job: str, company: str, kind: str, where: Any
+) -> None:
+    """Without keys every source is linked to every target, so both must be bounded."""
+    source = {"label": job} | ({"where": where} if where else {})
+    target = {"label": company, "where": {"name": {"$in": ["Zero", "One"]}}}
+    body = {"source": source, "target": target, "type": kind, "manyToMany": True}
+    response = rushdb.call("POST", "/relationships/create-many", body)
+    assert (201 if where else 400) == response.status_code
+    assert (6 if where else 0) == counted(rushdb, kind)
+
+
+@pytest.mark.parametrize(
+    ("block", "numbers"),
+    [
+        ({"name": "Zero"}, [4, 2, 0]),
+        ({"id": 1}, [3, 1]),
+        ({"name": {"$contains": "er"}}, [4, 2, 0]),
+        ({}, [4, 3, 2, 1, 0]),
+        ({"$relation": "TYPE"}, [4, 3, 2, 1, 0]),
+        ({"name": "Zero", "$relation": {"type": "OTHER"}}, []),
+    ],
+    ids=str,
+)
+def test_records_are_filtered_across_a_link(
+    rushdb: Rushdb, job: str, company: str, kind: str, block: Any, numbers: list[int]
+) -> None:
+    """A block under a label's name is about linked records of that label."""
+    data(rushdb.join(job, "company", company, "id", kind), 201)
+    if block.get("$relation") == "TYPE":
+        block = {"$relation": kind}
+    assert numbers == found(rushdb, job, {company: block})
+
+
+def test_blocks_combine_with_other_conditions(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """Within a negation and beside properties."""
+    data(rushdb.join(job, "company", company, "id", kind), 201)
+    assert [4, 2] == found(rushdb, job, {company: {"name": "Zero"}, "n": {"$gt": 0}})
+    assert [9, 3, 1] == found(rushdb, job, {"$not": {company: {"name": "Zero"}}})
+    assert [9, 4, 2, 0] == found(rushdb, job, {"$or": [{company: {"name": "Zero"}}, {"n": 9}]})
+
+
+def test_links_are_listed_with_their_ends(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """Filtered by type only; what is asked of records here is ignored, so counts are taken from the record side."""
+    data(rushdb.join(job, "company", company, "id", kind), 201)
+    response = rushdb.call("POST", "/relationships/search", {"where": {"type": kind}, "limit": 2, "skip": 4})
+    (link,) = data(response)
+    assert (job, company, kind) == (link["sourceLabel"], link["targetLabel"], link["type"])
+    assert rushdb.record(link["sourceId"])["company"] == rushdb.record(link["targetId"])["id"]
+    assert 5 == response.json()["total"]
+
+
+def test_more_than_a_thousand_links_asked_for_are_a_hundred(rushdb: Rushdb, kind: str) -> None:
+    """A limit beyond the most is silently lowered, not to the most."""
+    left, right = rushdb.label(), rushdb.label()
+    rushdb.create(left, [{"k": "a", "n": number} for number in range(150)])
+    rushdb.create(right, [{"k": "a"}])
+    data(rushdb.join(left, "k", right, "k", kind), 201)
+    for limit, rows in ((1000, 150), (1001, 100)):
+        body = {"where": {"type": kind}, "limit": limit}
+        assert rows == len(data(rushdb.call("POST", "/relationships/search", body)))
+
+
+def test_a_changed_value_leaves_the_old_link_standing(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """The join adds and never removes."""
+    data(rushdb.join(job, "company", company, "id", kind), 201)
+    record_id = rushdb.find(job, {"n": 0})[0]["__id"]
+    data(rushdb.call("PUT", f"/records/{record_id}", {"label": job, "data": {"n": 0, "company": 1}}), 201)
+    data(rushdb.join(job, "company", company, "id", kind), 201)
+    assert 6 == counted(rushdb, kind)
+
+
+def test_delete_many_removes_by_the_values_of_now(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """Why the old value must be the one at the moment of removing."""
+    data(rushdb.join(job, "company", company, "id", kind), 201)
+    body = {
+        "source": {"label": job, "key": "company", "where": {"company": 1}},
+        "target": {"label": company, "key": "id"},
+        "type": kind,
+        "direction": "out",
+    }
+    data(rushdb.call("POST", "/relationships/delete-many", body))
+    assert [4, 2, 0] == found(rushdb, job, {company: {"$relation": {"type": kind}}})
+
+
+def test_records_are_attached_and_detached_by_id(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """One source, one or several targets; ids that are not there are passed over with 201."""
+    source = rushdb.find(job, {"n": 0})[0]["__id"]
+    targets = [record["__id"] for record in rushdb.find(company)]
+    attach = {"targetIds": [*targets, "01a20e4c-37c3-7e40-95fc-996f41d763a3"], "type": kind, "direction": "out"}
+    for _ in range(2):
+        data(rushdb.call("POST", f"/relationships/{source}", attach), 201)
+    assert 3 == counted(rushdb, kind)
+    detach = {"targetIds": targets[0], "typeOrTypes": kind, "direction": "out"}
+    data(rushdb.call("PUT", f"/relationships/{source}", detach))
+    assert 2 == counted(rushdb, kind)
+
+
+def test_attaching_nothing_is_400(rushdb: Rushdb, job: str) -> None:
+    """`targetIds` is needed."""
+    source = rushdb.find(job, {"n": 0})[0]["__id"]
+    assert '"targetIds"' in message(rushdb.call("POST", f"/relationships/{source}", {}), 400)
+
+
+def test_linked_records_are_searched_from_one_record(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """`/records/:id/search`, which the SDK uses."""
+    data(rushdb.join(job, "company", company, "id", kind), 201)
+    source = rushdb.find(job, {"n": 0})[0]["__id"]
+    response = rushdb.call("POST", f"/records/{source}/search", {"labels": [company]})
+    assert ["Zero"] == [record["name"] for record in data(response)]
+
+
+@pytest.mark.parametrize("stem", ["my label ", "Ярлык"])
+def test_labels_beyond_ascii_words_are_not_joined(rushdb: Rushdb, company: str, kind: str, stem: str) -> None:
+    """Names are reduced before the join: it meets nothing, or fails when nothing is left."""
+    label = rushdb.label(stem)
+    rushdb.create(label, [{"company": 1}])
+    rushdb.join(label, "company", company, "id", kind)
+    assert 0 == counted(rushdb, kind)
