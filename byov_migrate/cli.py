@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 import tomllib
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,10 +146,12 @@ def _run(command: str, options: Options, job: Callable[[Surroundings], Any], sho
                 live.close()
         results.print_json(result) if options.as_json else show(result)
     except MigrationError as error:
-        _exit(results.last_line(command, error), _code_of(error), options.verbose)
+        if not getattr(error, "silent", False):
+            results.complain(results.last_line(command, error), with_traceback=options.verbose)
+        raise typer.Exit(_code_of(error)) from None
     except Exception as error:  # noqa: BLE001 - the last line of defence; a traceback, then one sentence
-        traceback.print_exc()
-        _exit(results.bug_line(command, error), results.BUG_CODE, verbose=False)
+        results.complain(results.bug_line(command, error), with_traceback=True)
+        raise typer.Exit(results.BUG_CODE) from None
     raise typer.Exit(getattr(result, "exit_code", 0))
 
 
@@ -162,13 +163,6 @@ def _surroundings(stop: threading.Event, live: Live) -> Surroundings:
 
 def _code_of(error: Any) -> int:
     return int(getattr(error, "signal_exit_code", error.exit_code))
-
-
-def _exit(line: str, code: int, verbose: bool) -> None:
-    if verbose:
-        traceback.print_exc()
-    print(line, file=sys.stderr)
-    raise typer.Exit(code)
 
 
 def _filters(texts: list[str] | None) -> list[Filter]:
@@ -332,6 +326,7 @@ def sandbox(
 ) -> None:
     """A local stand-in for RushDB, for trying and testing, until interrupted. Key from BYOV_SANDBOX_API_KEY."""
     from byov_migrate.errors import ConfigurationError
+    from byov_migrate.report import results
 
     def job(_around: Surroundings) -> None:
         from byov_migrate import sandbox as server
@@ -340,7 +335,7 @@ def sandbox(
         if not key:
             raise ConfigurationError("set BYOV_SANDBOX_API_KEY to the key that clients will use")
         try:
-            server.serve(listen, data, key, lambda line: print(line, file=sys.stderr, flush=True))
+            server.serve(listen, data, key, results.complain)
         except (ValueError, OSError) as error:
             raise ConfigurationError(f"--listen {listen}: {error}") from error
 

@@ -9,6 +9,7 @@ MigrationError                          1    a bug; please report it
 │   ├── PersonNeeded                    69   host not found, certificate, unsupported version, plan limit
 │   └── CredentialsRefused              77   one of the two ends does not accept who we are
 ├── Unavailable                         75   passes by itself; the next run continues
+│   └── Busy                                 another run is at work; silent unless that one stands still
 ├── Retriable                           75   the other side did nothing: try again
 │   ├── Overloaded                           429: wait, then slower
 │   └── TooLarge                             408, 413: in smaller pieces
@@ -77,6 +78,14 @@ class Unavailable(MigrationError):
     """One of the two ends is busy or away; the next run continues."""
 
     exit_code = 75
+
+
+class Busy(Unavailable):
+    """Another run is at work."""
+
+    def __init__(self, message: str | None = None, *, silent: bool = True) -> None:
+        super().__init__(message)
+        self.silent = silent  # cron would turn every word into a mail
 
 
 class Retriable(MigrationError):

@@ -1,4 +1,4 @@
-"""`text = "{title}\\n{description}"`: what the model sees of a row."""
+"""What the model sees of a row: `{title}`, a line break, `{description}`."""
 
 from __future__ import annotations
 

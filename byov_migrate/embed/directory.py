@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -53,6 +54,13 @@ class Directory:
         content = self.read_json(relative)
         if not isinstance(content, dict):
             self.refuse(f"{relative} holds no JSON object", "save the model again")
+        return content
+
+    def object_under(self, settings: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """The object that stands under a key, empty when there is none; refused when something else stands there."""
+        content = settings.get(key) or {}
+        if not isinstance(content, dict):
+            self.refuse(f"{key} holds no JSON object", "save the model again")
         return content
 
     def check_fetched(self, relative: str) -> None:

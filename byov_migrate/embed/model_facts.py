@@ -10,6 +10,7 @@ from byov_migrate.config import ModelConfig
 from byov_migrate.embed.model_files import ModelFiles, Module
 from byov_migrate.errors import ConfigurationError
 
+UNLIMITED = 10**9
 _POOLING_FLAGS = ("cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
 # These architectures number positions from pad_token_id + 1, so that many fewer tokens fit than the table has rows;
 # one token more and the forward pass dies with an index error.
@@ -91,7 +92,7 @@ def _longest(transformer: Mapping[str, Any]) -> int | None:
     positions = _count(_first(transformer, "max_position_embeddings", "n_positions"))
     if positions == 0:
         return None
-    if transformer.get("model_type") in _OFFSET_POSITIONS:
+    if str(transformer.get("model_type")) in _OFFSET_POSITIONS:
         return positions - _count(transformer.get("pad_token_id", 1)) - 1
     return positions
 
@@ -102,7 +103,7 @@ def _window(files: ModelFiles, longest: int | None) -> int:
     loading = own.get("processor_kwargs") or own.get("tokenizer_args") or {}
     named = _count(_first(loading, "model_max_length")) or _count(own.get("max_seq_length"))
     limits = [named or _count(files.tokenizer.get("model_max_length")), longest or 0]
-    known = [limit for limit in limits if 0 < limit < 10**9]  # 10**30 is how a tokenizer says "no limit"
+    known = [limit for limit in limits if limit > 0]
     if not known:
         raise ConfigurationError(
             f"model directory {files.root}: its files do not say how many tokens it reads",
@@ -116,4 +117,6 @@ def _first(settings: Mapping[str, Any], *names: str) -> Any:
 
 
 def _count(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0
+    """A number that can be one, else 0; 10**30 is how a tokenizer says that it knows no limit."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 0 < value < UNLIMITED else 0

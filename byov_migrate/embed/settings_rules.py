@@ -23,6 +23,7 @@ def check_root_settings(directory: Directory, settings: Mapping[str, Any]) -> No
     dimension = settings.get("truncate_dim")
     if dimension is not None and not _is_count(dimension):
         directory.refuse(f"config_sentence_transformers.json: truncate_dim = {dimension!r}", "save the model again")
+    directory.object_under(settings, "prompts")
 
 
 def check_transformer(directory: Directory, settings: Mapping[str, Any]) -> None:
@@ -33,11 +34,11 @@ def check_transformer(directory: Directory, settings: Mapping[str, Any]) -> None
         directory.refuse("its tokenizer is named by tokenizer_name_or_path and not in it", "save the model again")
     if settings.get("processing_kwargs"):
         directory.refuse("processing_kwargs are set, which are not supported", _TEXT_ONLY)
-    modalities = settings.get("modality_config") or {"text": {"method": "forward"}}
-    if set(modalities) != {"text"} or modalities["text"].get("method") != "forward":
-        directory.refuse(f"it reads {', '.join(modalities)}", _TEXT_ONLY)
+    modalities = directory.object_under(settings, "modality_config") or {"text": {"method": "forward"}}
+    if set(modalities) != {"text"} or directory.object_under(modalities, "text").get("method") != "forward":
+        directory.refuse(f"it reads {', '.join(modalities)} and not just plain text", _TEXT_ONLY)
     for group in _LOADING_GROUPS:
-        _check_loading(directory, group, settings.get(group) or {})
+        _check_loading(directory, group, directory.object_under(settings, group))
 
 
 def _check_loading(directory: Directory, group: str, given: Mapping[str, Any]) -> None:

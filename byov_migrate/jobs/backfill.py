@@ -42,9 +42,10 @@ class TableResult:
     bytes_out: int
     requests: int
     busy: dict[str, float]  # share of the time each stage was at work
-    complete: bool  # False when --limit ended it
     properties_sent: tuple[str, ...]
     columns_kept: tuple[str, ...]
+    complete: bool = False  # False when --limit ended it
+    rows_in_source: int | None = None  # counted at the end of a complete backfill
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def backfill(
     table_work.require_known_tables(config)
     chosen = [config.table(name) for name in tables] or list(config.tables)
     with opened(config, "backfill", around) as ends:
-        models = Models(config)
+        models = Models(config, around.log)
         result = BackfillResult(tuple(_backfill_table(ends, table, models, limit) for table in chosen))
         ends.finish(result.exit_code, {table.table: table.this_run.rows for table in result.tables})
     return result
@@ -151,7 +152,8 @@ def _move(ends: Ends, work: TableWork, delivery: Delivery, limit: int | None) ->
     complete = limit is None or not _rest_of_plan(ends, name)
     if complete:
         _compare_counts(ends, work)
-    return _result(ends, work, totals, stopwatch, complete, ends.wire.bytes_sent - sent_before)
+    result = _result(ends, work, totals, stopwatch, ends.wire.bytes_sent - sent_before)
+    return replace(result, complete=complete, rows_in_source=work.reader.count() if complete else None)
 
 
 def _ceiling(configured: int | None, rows: int) -> int:
@@ -176,9 +178,9 @@ def _pages(ends: Ends, work: TableWork, left: int | None) -> Iterator[Page]:
         if left <= 0:
             return
         known = ends.state.ledger.known_keys(work.table.name, [row.key for row in page.rows])
-        page = _first_new(page, known, left)
-        left -= sum(row.key not in known for row in page.rows)
-        yield page
+        kept = _first_new(page, known, left)
+        left -= sum(row.key not in known for row in kept.rows)
+        yield kept
 
 
 def _first_new(page: Page, known: set[str], left: int) -> Page:
@@ -201,9 +203,7 @@ def _compare_counts(ends: Ends, work: TableWork) -> None:
         raise DifferencesFound(f"RushDB holds {records:,} records of {label} and {expected:,} were proved to be stored")
 
 
-def _result(
-    ends: Ends, work: TableWork, totals: Totals, stopwatch: Stopwatch, complete: bool, bytes_out: int
-) -> TableResult:
+def _result(ends: Ends, work: TableWork, totals: Totals, stopwatch: Stopwatch, bytes_out: int) -> TableResult:
     name, state = work.table.name, ends.state
     plan = state.journal.plan(name)
     return TableResult(
@@ -218,7 +218,6 @@ def _result(
         bytes_out=bytes_out,
         requests=ends.wire.requests_sent,
         busy=stopwatch.shares(),
-        complete=complete,
         properties_sent=tuple(item.property_name for item in leaving(work.table)),
         columns_kept=tuple(staying(work.table)),
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,28 +14,8 @@ from byov_migrate.jobs.documents import Composer
 from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.records import Content, Embedded, Page, Position, Rejected, Row, Scores, Vector
 
-
-class Encoded(Protocol):
-    """What the encoder answers: `vectors` float32, shape (n, dimension), in the order of the texts."""
-
-    @property
-    def vectors(self) -> Vector: ...
-    @property
-    def refused(self) -> Mapping[int, tuple[str, str]]: ...
-    @property
-    def truncated(self) -> tuple[bool, ...]: ...
-    @property
-    def tokens(self) -> int: ...
-
-
-class DocumentEncoder(Protocol):
-    """The part of `embed.Encoder` that the pipeline uses."""
-
-    @property
-    def dimension(self) -> int: ...
-    @property
-    def fingerprint(self) -> str: ...
-    def encode_documents(self, texts: Sequence[str]) -> Encoded: ...
+if TYPE_CHECKING:
+    from byov_migrate.embed import Encoder
 
 
 @dataclass(frozen=True)
@@ -45,7 +25,7 @@ class EmbeddingPlan:
     config: EmbeddingConfig
     dimension: int
     probes: Vector  # shape (3, dimension)
-    encoder: DocumentEncoder | None
+    encoder: Encoder | None
     fingerprint: str | None
 
 
@@ -127,7 +107,7 @@ class Embedder:
         return Embedded(document, vectors, tuple(score.get(number) for score in scores))
 
 
-def _encode(encoder: DocumentEncoder, texts: dict[int, str], column: _Column) -> None:
+def _encode(encoder: Encoder, texts: dict[int, str], column: _Column) -> None:
     encoded = encoder.encode_documents(list(texts.values()))
     for n, (number, vector) in enumerate(zip(texts, encoded.vectors, strict=True)):
         if n in encoded.refused:

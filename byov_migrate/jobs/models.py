@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def describe_model(config: Config, name: str | None) -> ModelDescription:
     """What `[models.NAME]` is. Raise ConfigurationError when it is not clear which one is meant."""
-    from byov_migrate.embed import describe  # noqa: PLC0415 - torch only when a model is really looked at
+    from byov_migrate.embed import describe
 
     known = list(config.models)
     if name is None and len(known) == 1:
@@ -32,7 +32,7 @@ class QueryEncoder:
     """
 
     def __init__(self, config: Config, *, table: str | None = None) -> None:
-        from byov_migrate.embed import load_encoder  # noqa: PLC0415 - torch only when something is embedded
+        from byov_migrate.embed import load_encoder
 
         _entry, embedding = searchable(config, table)
         if embedding.model is None:

@@ -10,7 +10,7 @@ from typing import Any
 from byov_migrate import source
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.digests import Digests
-from byov_migrate.errors import MigrationError
+from byov_migrate.errors import Busy, MigrationError
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.source import Session, SourceIdentity, TableReader
 from byov_migrate.state import State, open_state
@@ -19,6 +19,8 @@ from byov_migrate.state.lock import run_lock
 from byov_migrate.target import provision
 from byov_migrate.target.retry import Patience
 from byov_migrate.target.wire import Server, Wire
+
+STANDSTILL_S = 30 * 60
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Ends:
 def opened(config: Config, command: str, around: Surroundings) -> Iterator[Ends]:
     """Open everything for a writing job, under the run lock. A failure is written into the run's row on the way out."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_locked(config, command, around))
+        _lock(stack, config, command, around)
         fresh = not config.state_path.exists()
         digests = open_hash_key(config.hash_key, around.environment, create=fresh)
         session = stack.enter_context(source.connect(config.source, around.environment))
@@ -86,8 +88,22 @@ def opened(config: Config, command: str, around: Surroundings) -> Iterator[Ends]
             raise
 
 
-@contextlib.contextmanager
-def _locked(config: Config, command: str, around: Surroundings) -> Iterator[None]:
+def _lock(stack: contextlib.ExitStack, config: Config, command: str, around: Surroundings) -> None:
     config.state_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with run_lock(config.state_path, command=command, now=around.clock()):
-        yield
+    try:
+        stack.enter_context(run_lock(config.state_path, command=command, now=around.clock()))
+    except Busy as error:
+        idle_s = _idle_s(config, around)
+        if idle_s < STANDSTILL_S:
+            raise
+        raise Busy(f"{error}; it has made no progress for {idle_s / 60:.0f} min", silent=False) from error
+
+
+def _idle_s(config: Config, around: Surroundings) -> float:
+    """Seconds since the run at work last settled something; 0 where that cannot be told."""
+    with (
+        contextlib.suppress(MigrationError),
+        contextlib.closing(open_state(config.state_path, around.clock, create=False)) as state,
+    ):
+        return max((around.clock() - run["progress_at"] for run in state.runs.last(1)), default=0.0)
+    return 0.0

@@ -20,7 +20,7 @@ from byov_migrate.jobs.embedding import EmbeddedPage, Embedder
 from byov_migrate.jobs.prefetch import prefetch
 from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.jobs.surroundings import Progress, Surroundings
-from byov_migrate.records import Batch, Embedded, Page, Position, Rejected
+from byov_migrate.records import Batch, Embedded, Page, Position, Receipt, Rejected
 from byov_migrate.state import State
 from byov_migrate.target.delivery import Accepted, Delivery
 
@@ -201,7 +201,7 @@ class Pipeline:
         self._flying = []
         with self._stopwatch.busy("confirm"):
             receipts = self._delivery.confirm(accepted)
-            rejected = [*self._rejected, *(row for item in accepted for row in item.rejected)]
+            rejected = [*self._rejected, *_refused(accepted, receipts)]
             new = self._state.journal.advance(self._flow.name, receipts, self._flow.properties, rejected)
         self._rejected = []
         self._checkpoint_at = self._around.monotonic()
@@ -236,6 +236,15 @@ def _already(accepted: Accepted) -> Future[Accepted]:
     future: Future[Accepted] = Future()
     future.set_result(accepted)
     return future
+
+
+def _refused(accepted: Sequence[Accepted], receipts: Sequence[Receipt]) -> Iterator[Rejected]:
+    """Rows of proved batches that are no records: refused at the first try, or when a lost batch was sent again."""
+    known = {row.key: row for item in accepted for row in item.rejected}
+    for receipt in receipts:
+        for document in (item.document for item in receipt.batch.rows if item.document.key not in receipt.record_ids):
+            again = Rejected(document.key, document.position, "write", "refused", "RushDB refuses this row")
+            yield known.get(document.key, again)
 
 
 def _landed(flying: Sequence[Future[Accepted]]) -> tuple[list[Accepted], BaseException | None]:

@@ -92,7 +92,7 @@ def query_vector(
     ends: Reading, table: TableConfig, embedding: EmbeddingConfig, model: ModelConfig, text: str
 ) -> Vector:
     """Embed a query with the model of the stored vectors. A vector of another model would rank by chance."""
-    from byov_migrate.embed import load_encoder  # noqa: PLC0415 - torch is imported by what embeds alone
+    from byov_migrate.embed import load_encoder
 
     encoder = load_encoder(model)
     stored = ends.state.scope.fields().get(f"tables[{table.name}].embeddings[{embedding.property_name}].fingerprint")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from byov_migrate.config import Config, EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.jobs.documents import Composer
-from byov_migrate.jobs.embedding import DocumentEncoder, EmbeddingPlan
+from byov_migrate.jobs.embedding import EmbeddingPlan
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.source import TableReader
 from byov_migrate.state import State
@@ -19,22 +20,29 @@ from byov_migrate.target.delivery import Delivery, Destination, WriteMode
 from byov_migrate.target.retry import Patience
 from byov_migrate.target.wire import Index, Server, Wire
 
+if TYPE_CHECKING:
+    from byov_migrate.embed import Encoder
+
 HASH_KEY_CHECK = "byov-scope"
 
 
 class Models:
     """The encoders of a configuration, each loaded once and only when something is to be embedded."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, log: Callable[..., None]) -> None:
         self._config = config
-        self._loaded: dict[str, DocumentEncoder] = {}
+        self._log = log
+        self._loaded: dict[str, Encoder] = {}
 
-    def encoder(self, name: str) -> DocumentEncoder:
+    def encoder(self, name: str) -> Encoder:
         """The model of this name. Raise ConfigurationError or PersonNeeded when it cannot be used."""
         if name not in self._loaded:
-            from byov_migrate.embed import load_encoder  # noqa: PLC0415 - torch is imported by nothing else
+            from byov_migrate.embed import load_encoder
 
-            self._loaded[name] = load_encoder(self._config.models[name])
+            model = load_encoder(self._config.models[name])
+            facts = {"dimension": model.dimension, "reads_tokens": model.window, "fingerprint": model.fingerprint[:12]}
+            self._log("model", name=name, **facts, device=model.device, dtype=model.dtype)
+            self._loaded[name] = model
         return self._loaded[name]
 
 

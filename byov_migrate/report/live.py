@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import sys
 import time
@@ -64,7 +64,7 @@ class Live:
             print(text, file=self.stream, flush=True)
 
     def _json(self, action: str, **fields: Any) -> None:
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
         print(json.dumps({"at": now, "action": action, **fields}), file=self.stream, flush=True)
 
     def _line(self, progress: Progress) -> None:
@@ -85,9 +85,9 @@ class Live:
 
 
 def _new_bar(stream: TextIO) -> Bar:
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
 
     console = Console(file=stream)
     columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import json
 import sys
 import textwrap
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,17 +57,34 @@ def _backfill_lines(table: TableResult) -> list[str]:
     notes += [f"{run.truncated:,} of {run.texts:,} texts truncated"] if run.truncated else []
     notes += [f"{table.rejects:,} rejected"] if table.rejects else []
     lines = [
-        f"{table.label}: {table.rows_stored:,} records and {table.vectors_stored:,} vectors stored"
-        f" ({run.rows:,} in this run); {table.rows_planned:,} rows planned",
+        _stored_line(table),
         *([f"  notes    {', '.join(notes)}"] if notes else []),
         f"  left     {', '.join(table.properties_sent)}; vectors",
         *([f"  stayed   {', '.join(table.columns_kept)}"] if table.columns_kept else []),
-        f"  time     {clock_text(table.seconds)}, {_busy(table.busy)}; {_size(table.bytes_out)} out"
-        + (f", {run.texts / table.seconds:.1f} texts/s" if run.texts and table.seconds else ""),
+        f"  time     {clock_text(table.seconds)}, {_busy(table.busy)}",
+        f"  out      {_size(table.bytes_out)}{_text_rate(table)}",
     ]
     if not table.complete:
         lines.append("  limited  the plan goes on; to continue: byov-migrate backfill")
-    return lines
+    return lines + _moved_meanwhile(table)
+
+
+def _stored_line(table: TableResult) -> str:
+    stored = f"{table.rows_stored:,} records and {table.vectors_stored:,} vectors stored"
+    return f"{table.label}: {stored} ({table.this_run.rows:,} in this run); {table.rows_planned:,} rows planned"
+
+
+def _text_rate(table: TableResult) -> str:
+    rate = table.this_run.texts / table.seconds if table.seconds else 0.0
+    return f", {rate:.1f} texts/s" if rate else ""
+
+
+def _moved_meanwhile(table: TableResult) -> list[str]:
+    """The source went on while it was read; a sync brings the difference."""
+    settled = table.rows_stored + table.rejects
+    if table.rows_in_source is None or table.rows_in_source == settled:
+        return []
+    return [f"  source   holds {table.rows_in_source:,} rows now, {settled:,} are stored or rejected"]
 
 
 def _busy(shares: Mapping[str, float]) -> str:
@@ -142,7 +160,7 @@ def _status_line(table: TableStatus) -> str:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def print_plan(result: PlanResult) -> None:
@@ -184,6 +202,13 @@ def last_line(command: str, error: MigrationError) -> str:
     if error.next_step:
         parts.append(error.next_step)
     return "; ".join(parts)
+
+
+def complain(line: str, *, with_traceback: bool = False) -> None:
+    """A line to stderr, below the traceback of the error that is being handled."""
+    if with_traceback:
+        traceback.print_exc()
+    print(line, file=sys.stderr, flush=True)
 
 
 def bug_line(command: str, error: BaseException) -> str:

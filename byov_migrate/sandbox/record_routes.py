@@ -108,7 +108,7 @@ def spliced(stored: Stored, extra: Mapping[str, Any]) -> Any:
 
 
 def _import_result(drafts: list[Draft], written: list[Stored], options: Options) -> Any:
-    if not options.return_result or not drafts:
+    if not options.return_result:
         return True
     if len(drafts) > MOST_RETURNED:
         return {

@@ -20,7 +20,7 @@ Scores = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 BLOCK_ROWS = 4096
-APPROXIMATION = 0.03  # over the square root of the dimensions: how far the shared index's scores may be off
+APPROXIMATION = 0.1  # over the square root of the dimensions: how far the shared index's scores may be off
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def _service(name: str | None) -> dict[str, str]:
 
 
 def _is_local(parameters: Mapping[str, str]) -> bool:
-    """Whether the connection cannot leave this machine; `hostaddr` decides where it goes, `host` only what is proved."""
+    """Whether the connection cannot leave this machine: libpq goes to `hostaddr`, and `host` is only what is proved."""
     hosts = parameters.get("hostaddr") or parameters.get("host") or ""
     return all(not host or is_loopback(host) or host.startswith("@") for host in hosts.split(","))
 

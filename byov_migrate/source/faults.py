@@ -123,8 +123,9 @@ def _unknown_host(address: Address) -> str | None:
     for host in _hosts(address):
         try:
             socket.getaddrinfo(host, None)
-        except socket.gaierror:
-            return host
+        except socket.gaierror as error:
+            if error.errno != socket.EAI_AGAIN:  # a name server that is away comes back
+                return host
     return None
 
 

@@ -27,7 +27,7 @@ class TypeName:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `declared` and `cast` are SQL: the type as it stands, and what its domains end in, without a modifier.
+    """One column. `declared` and `cast` are SQL: the type as it stands; what its domains end in, without a modifier.
 
     Values are cast to the latter: a modifier would round them, a domain's check would refuse a question.
     """

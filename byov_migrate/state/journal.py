@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -64,7 +65,7 @@ class Journal:
         edges = [None, *(list(bound) for bound in bounds), None]
         ranges = [
             {"table_name": table, "lower": lower, "upper": upper, "position": None, "done": False}
-            for lower, upper in zip(edges, edges[1:], strict=False)
+            for lower, upper in pairwise(edges)
         ]
         totals = {"table_name": table, "rows": rows, "snapshot": snapshot, "planned_at": self._store.clock()}
         with self._store.writing() as connection:

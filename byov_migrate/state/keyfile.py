@@ -10,6 +10,7 @@ from pathlib import Path
 from byov_migrate.config import Secret
 from byov_migrate.digests import Digests
 from byov_migrate.errors import Refused
+from byov_migrate.state.database import translated_errors
 
 KEY_BYTES = 32
 
@@ -24,7 +25,8 @@ def open_hash_key(secret: Secret, environment: Mapping[str, str], *, create: boo
             raise Refused(
                 f"the hash key {secret.file.name} is gone, and the state depends on it; put it back from your backup"
             )
-        _write_key(secret.file)
+        with translated_errors(secret.file):
+            _write_key(secret.file)
     text = secret.read(environment)
     try:
         key = bytes.fromhex(text)
@@ -38,14 +40,14 @@ def open_hash_key(secret: Secret, environment: Mapping[str, str], *, create: boo
 def _write_key(path: Path) -> None:
     """Durable before use: a key lost to a power cut would orphan every record written with it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(secrets.token_hex(KEY_BYTES) + "\n")
         file.flush()
         os.fsync(file.fileno())
     os.link(temporary, path)  # unlike rename, fails when another process was first
-    os.unlink(temporary)
+    temporary.unlink()
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)

@@ -14,12 +14,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from byov_migrate.errors import Unavailable
+from byov_migrate.errors import Busy
 from byov_migrate.state.database import translated_errors
-
-
-class Busy(Unavailable):
-    """Another run is at work."""
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from byov_migrate.digests import SCORE_TOLERANCE
@@ -74,13 +75,16 @@ class Delivery:
 
         Raise Unavailable when the target stays away, Interrupted when a signal ended a wait.
         """
-        looked: dict[str, str] | None = None
+        return self._send_rest(batch, {})
+
+    def _send_rest(self, batch: Batch, found: Mapping[str, str]) -> Accepted:
+        """Send what is not among the records found."""
         for _ in range(LOOK_TIMES):
             try:
-                return self._send_once(batch, looked or {})
+                return self._send_once(batch, found)
             except Ambiguous as error:
                 self._patience.pause(f"{error}; waiting for the request to end before looking", self._budget_s)
-                looked = self.look_for(batch.id)
+                found = self.look_for(batch.id)
         raise Unavailable(f"target lost the answer to the same batch {LOOK_TIMES} times")
 
     def _send_once(self, batch: Batch, found: Mapping[str, str]) -> Accepted:
@@ -163,7 +167,7 @@ class Delivery:
         raise Unavailable(f"target accepts records of {self._to.label} and does not keep them")
 
     def _send_again(self, accepted: Accepted) -> Accepted:
-        return self._send_once(accepted.batch, self.look_for(accepted.batch.id))
+        return self._send_rest(accepted.batch, self.look_for(accepted.batch.id))
 
     def _doubtful(self, accepted: Sequence[Accepted]) -> set[str]:
         """Ids of the batches that are not proved to be stored whole."""
@@ -220,16 +224,16 @@ class Delivery:
         return found
 
     def _records_of(self, batch: str) -> Iterator[Stored]:
-        seen, total = 0, 1
-        while seen < total:
-            skip = seen
-            page, total = self._patience.retry(
-                lambda: self._wire.find(self._to.label, {"byovBatch": batch}, limit=FIND_ROWS, skip=skip)
-            )
-            if not page:
-                return
-            seen += len(page)
+        seen = 0
+        while True:
+            page, total = self._patience.retry(partial(self._page_of, batch, seen))
             yield from page
+            seen += len(page)
+            if not page or seen >= total:
+                return
+
+    def _page_of(self, batch: str, skip: int) -> tuple[list[Stored], int]:
+        return self._wire.find(self._to.label, {"byovBatch": batch}, limit=FIND_ROWS, skip=skip)
 
     def holds_vectors(self, batch: str, scores: Sequence[Mapping[str, float]]) -> bool:
         """Whether every vector of a batch is stored as it was sent.

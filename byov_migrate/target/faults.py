@@ -77,11 +77,15 @@ def from_response(response: httpx.Response, *, key_has_worked: bool) -> Migratio
         return None
     route = f"{response.request.method} {response.request.url.path}"
     if status in (401, 403):
-        return _refused(status, route, key_has_worked)
+        return _refused(status, route, key_has_worked=key_has_worked)
     if status == 400:
         return _bad_request(response.text, route)
     if status == 429:
         return Overloaded(f"target asks for fewer requests (429 to {route})", wait_s=_retry_after(response))
+    return _by_status(status, route)
+
+
+def _by_status(status: int, route: str) -> MigrationError:
     if status in (408, 413):
         return TooLarge(f"the request was too large or too slow for the target ({status} to {route})")
     if status in (409, 422):
@@ -103,7 +107,7 @@ def _person_needed(status: int, route: str) -> PersonNeeded:
     )
 
 
-def _refused(status: int, route: str, key_has_worked: bool) -> MigrationError:
+def _refused(status: int, route: str, *, key_has_worked: bool) -> MigrationError:
     if key_has_worked:  # RushDB's own rate limit and a restart of its user store look like this
         return Retriable(f"target answered {status} to {route} although the key has worked")
     return CredentialsRefused(f"RushDB refuses the key ({status} to {route}); it may be wrong, expired or read-only")

@@ -11,7 +11,7 @@ import httpx
 import orjson
 
 from byov_migrate.config import TargetConfig
-from byov_migrate.errors import Ambiguous, CredentialsRefused, MigrationError, PersonNeeded, Retriable
+from byov_migrate.errors import Ambiguous, MigrationError, PersonNeeded, Retriable
 from byov_migrate.target import faults
 
 CONNECT_TIMEOUT_S = 10.0
@@ -21,7 +21,7 @@ class HttpClient:
     """Requests to one base URL, from any number of threads.
 
     Proxies and certificates come from the configuration alone, never from the environment, and redirects are not
-    followed: both could hand the key to somebody else. The key is read when the client is made and once more when it
+    followed: both could hand the key to somebody else. The key is read when the client is made and again whenever it
     is refused, so that a rotated key needs no restart.
     """
 
@@ -57,32 +57,28 @@ class HttpClient:
 
     def _call_with_key(self, method: str, path: str, body: Any) -> Any:
         key = self._key
-        try:
-            return self._send(method, path, body, key)
-        except CredentialsRefused:
-            fresh = self._read_key()
-            if fresh == key:
-                raise
-            self._key = fresh
-            return self._send(method, path, body, fresh)
+        response = self._send(method, path, body, key)
+        if response.status_code in (401, 403) and (fresh := self._read_key()) != key:
+            self._key, self.key_has_worked = fresh, False
+            response = self._send(method, path, body, fresh)
+        return self._judge(response)
 
-    def _send(self, method: str, path: str, body: Any, key: str) -> Any:
+    def _send(self, method: str, path: str, body: Any, key: str) -> httpx.Response:
         content = None if body is None else orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json", "accept": "application/json"}
         with self._lock:
             self.requests_sent += 1
             self.bytes_sent += len(content or b"")
         try:
-            response = self._client.request(method, path, content=content, headers=headers)
+            return self._client.request(method, path, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise faults.from_exception(error, self._host) from error
-        return self._judge(response)
 
     def _judge(self, response: httpx.Response) -> Any:
         problem = faults.from_response(response, key_has_worked=self.key_has_worked)
         if problem is not None:
             raise problem
-        answer = _decoded(response)
+        answer = _decoded(response, key_has_worked=self.key_has_worked)
         self.key_has_worked = True
         return answer
 
@@ -96,19 +92,20 @@ def _tls(config: TargetConfig) -> ssl.SSLContext | bool:
         raise PersonNeeded(f"[target] ca_file {config.ca_file.name} cannot be used: {type(error).__name__}") from error
 
 
-def _decoded(response: httpx.Response) -> Any:
+def _decoded(response: httpx.Response, *, key_has_worked: bool) -> Any:
     try:
         answer = orjson.loads(response.content)
     except orjson.JSONDecodeError as error:
-        raise _unreadable(response) from error
+        raise _unreadable(response, key_has_worked=key_has_worked) from error
     if not isinstance(answer, dict):
-        raise _unreadable(response)
+        raise _unreadable(response, key_has_worked=key_has_worked)
     return answer
 
 
-def _unreadable(response: httpx.Response) -> MigrationError:
+def _unreadable(response: httpx.Response, *, key_has_worked: bool) -> MigrationError:
     kind = response.headers.get("content-type", "no content type").partition(";")[0]
     path = response.request.url.path
-    if response.request.method == "GET" and kind == "text/html":  # a dashboard serves its page for unknown paths
+    is_page = response.request.method == "GET" and kind == "text/html"
+    if is_page and not key_has_worked:  # a dashboard serves its page for unknown paths
         return PersonNeeded(f"the target answers {path} with a web page; [target] url is not the API's address")
     return Ambiguous(f"target answered {path} with something that is not the expected JSON ({kind})")

@@ -150,7 +150,8 @@ def _require_ours(wire: Wire, patience: Patience, found: Sequence[Stored], marke
 def try_paid_queries(wire: Wire, patience: Patience, label: str, indexes: Sequence[Index]) -> None:
     """One search and one grouped count: on Cloud both may need a paid plan, better known before the first write."""
     patience.retry(lambda: wire.count_by(label, "byovBatch", ["0" * 16]))
-    for index in indexes[:1]:
+    if indexes:
+        index = indexes[0]
         direction = np.zeros(index.dimension, dtype=np.float32)
         direction[0] = 1.0
         patience.retry(lambda: wire.search(index, direction, where=None, limit=1))

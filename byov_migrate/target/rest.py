@@ -7,10 +7,11 @@ the only place that names the project; `/records/delete` without ids empties the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from byov_migrate.errors import Ambiguous, CredentialsRefused, MigrationError, PersonNeeded, RowRefused
+from byov_migrate.errors import Ambiguous, CredentialsRefused, MigrationError, PersonNeeded, Retriable, RowRefused
 from byov_migrate.records import Outgoing, Vector
 from byov_migrate.target.http import HttpClient
 from byov_migrate.target.wire import Index, Outbound, Server, ServerKind, Stored, Where
@@ -46,23 +47,29 @@ class RestWire:
         """Ask what answers, and whether the key is accepted."""
         settings = self._get("/api/v1/settings")
         token = self._get("/api/v1/tokens/current")
-        if token.get("expired"):
-            raise CredentialsRefused("the RushDB key has expired; make a new one")
-        budget = (settings.get("byovSandbox") or {}).get("requestBudget")
-        kind: ServerKind = "sandbox" if budget is not None else "platform" if settings.get("selfHosted") else "cloud"
-        return Server(kind, str(token.get("level", "")), budget)
+        with _understood(reads=True):
+            if token.get("expired"):
+                raise CredentialsRefused("the RushDB key has expired; make a new one")
+            budget = (settings.get("byovSandbox") or {}).get("requestBudget")
+            kind: ServerKind = (
+                "sandbox" if budget is not None else "platform" if settings.get("selfHosted") else "cloud"
+            )
+            return Server(kind, str(token.get("level", "")), budget)
 
     def indexes(self) -> list[Index]:
         """The external vector indexes of the project."""
         rows = self._get("/api/v1/ai/indexes")
-        return [_index(row) for row in rows if row.get("sourceType", "external") == "external"]
+        with _understood(reads=True):
+            return [_index(row) for row in rows if row.get("sourceType", "external") == "external"]
 
     def create_index(self, label: str, property_name: str, dimension: int, similarity: str) -> Index:
         """Create an external index, or return the one that exists."""
         body = {"label": label, "propertyName": property_name, "sourceType": "external"}
         size = {"dimensions": dimension, "similarityFunction": similarity}
         try:
-            return _index(self._http.call("POST", "/api/v1/ai/indexes", {**body, **size})["data"])
+            answer = self._http.call("POST", "/api/v1/ai/indexes", {**body, **size})
+            with _understood(reads=False):
+                return _index(answer["data"])
         except (RowRefused, Ambiguous) as error:
             for index in self.indexes():
                 if (index.label, index.property_name, index.dimension) == (label, property_name, dimension):
@@ -71,7 +78,9 @@ class RestWire:
 
     def count_vectors(self, index: Index) -> int:
         """How many records of the index's label carry a vector."""
-        return int(self._get(f"/api/v1/ai/indexes/{index.id}/stats")["indexedRecords"])
+        stats = self._get(f"/api/v1/ai/indexes/{index.id}/stats")
+        with _understood(reads=True):
+            return int(stats["indexedRecords"])
 
     def create(self, label: str, rows: Sequence[Outbound]) -> dict[str, str]:
         """Create records in one transaction; key -> record id of those the answer names."""
@@ -79,10 +88,8 @@ class RestWire:
         answer = self._http.call(
             "POST", "/api/v1/records/import/json", {"label": label, "data": data, "options": _CREATE}
         )
-        stored = answer.get("data")
-        if not isinstance(stored, list):
-            raise Ambiguous("target answered an import without the records it made")
-        return {row["byovKey"]: row["__id"] for row in stored if "byovKey" in row and "__id" in row}
+        with _understood(reads=False):
+            return {row["byovKey"]: row["__id"] for row in answer["data"] if "byovKey" in row and "__id" in row}
 
     def replace(self, label: str, record_id: str, properties: Mapping[str, Outgoing]) -> None:
         """Replace all properties of a record. Keeps its id and links, erases its vectors."""
@@ -93,8 +100,9 @@ class RestWire:
         """Attach or overwrite vectors by record id, all or none. Unknown ids are refused."""
         items = [{"recordId": record_id, "vector": vector} for record_id, vector in vectors.items()]
         answer = self._http.call("POST", f"/api/v1/ai/indexes/{index.id}/vectors/upsert", {"items": items})
-        if answer.get("data", {}).get("updated") != len(items):
-            raise Ambiguous("target attached another number of vectors than it was given")
+        with _understood(reads=False):
+            if answer["data"]["updated"] != len(items):
+                raise Ambiguous("target attached another number of vectors than it was given")
 
     def delete(self, label: str, record_ids: Sequence[str]) -> None:
         """Delete records by id, in portions. Never sends a request without ids: that would delete everything."""
@@ -106,7 +114,8 @@ class RestWire:
         """A page of matching records (at most 1,000) and the number of all matches."""
         body = {"labels": [label], "where": where, "limit": limit, "skip": skip}
         answer = self._read("/api/v1/records/search", body)
-        return [_stored(row) for row in answer["data"]], int(answer["total"])
+        with _understood(reads=True):
+            return [_stored(row) for row in answer["data"]], int(answer["total"])
 
     def count_by(self, label: str, property_name: str, values: Sequence[str]) -> dict[str, int]:
         """Records of the label for each value; values without a record are absent. At most 500 values."""
@@ -118,8 +127,9 @@ class RestWire:
             "orderBy": {"n": "desc"},  # without it the count silently covers one page
             "limit": PAGE_ROWS,
         }
-        rows = self._read("/api/v1/records/search", body)["data"]
-        return {row[property_name]: int(row["n"]) for row in rows if row.get(property_name) in values}
+        answer = self._read("/api/v1/records/search", body)
+        with _understood(reads=True):
+            return {row[property_name]: int(row["n"]) for row in answer["data"] if row.get(property_name) in values}
 
     def search(self, index: Index, vector: Vector, *, where: Where | None, limit: int, skip: int = 0) -> list[Stored]:
         """The nearest records, best first. With any `where` exact, without one approximate and perhaps too few."""
@@ -135,17 +145,31 @@ class RestWire:
         }
         if where:
             body["where"] = where
-        return [_stored(row) for row in self._read("/api/v1/ai/search", body)["data"]]
+        answer = self._read("/api/v1/ai/search", body)
+        with _understood(reads=True):
+            return [_stored(row) for row in answer["data"]]
 
     def canonical(self, value: Outgoing) -> Outgoing:
         """The value as this wire gives it back: REST keeps what it was given."""
         return value
 
     def _get(self, path: str) -> Any:
-        return self._http.call("GET", path, reads=True)["data"]
+        answer = self._http.call("GET", path, reads=True)
+        with _understood(reads=True):
+            return answer["data"]
 
     def _read(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._http.call("POST", path, body, reads=True)
+
+
+@contextlib.contextmanager
+def _understood(*, reads: bool) -> Iterator[None]:
+    """JSON of another shape than RushDB's comes from something in between; it proves nothing."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        kind = Retriable if reads else Ambiguous
+        raise kind(f"target answered in a shape that is not RushDB's ({type(error).__name__})") from error
 
 
 def _document(row: Outbound) -> dict[str, Any]:
@@ -167,7 +191,7 @@ def _stored(row: Mapping[str, Any]) -> Stored:
 
 def _no_index(label: str, property_name: str, error: MigrationError) -> MigrationError:
     if isinstance(error, Ambiguous):
-        return error
+        return Retriable(str(error))  # the same index twice is a 409, so asking again is safe
     return PersonNeeded(
         f"RushDB refuses a vector index on {label}.{property_name}: records of the project hold that property with"
         " another type than text. Give the embedding another property name"

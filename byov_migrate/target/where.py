@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.filters import Filter
 
+Typed: TypeAlias = str | float | bool
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}(T.*)?")
 _COMPARISONS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
@@ -46,17 +47,15 @@ def _comparison(item: Filter) -> Any:
         return {"$exists": True}
     if item.operator == "in":
         return {"$in": _alike([_typed(value, quoted=False) for value in item.values], item.values)}
-    value = _typed(item.values[0], quoted=item.quoted)
-    if item.operator == "=":
-        return value
-    if item.operator == "!=":
-        return {"$ne": value}
     if item.operator == "~":
         return {"$contains": _searchable(item.values[0])}
-    return {_COMPARISONS[item.operator]: _orderable(value, item)}
+    value = _typed(item.values[0], quoted=item.quoted)
+    if item.operator in _COMPARISONS:
+        return {_COMPARISONS[item.operator]: _orderable(value, item)}
+    return value if item.operator == "=" else {"$ne": value}
 
 
-def _typed(text: str, *, quoted: bool) -> str | float | bool:
+def _typed(text: str, *, quoted: bool) -> Typed:
     if quoted:
         return text
     if text in ("true", "false"):
@@ -73,7 +72,7 @@ def _alike(typed: list[Any], texts: Iterable[str]) -> list[Any]:
     return typed if len(kinds) == 1 else list(texts)
 
 
-def _orderable(value: str | float | bool, item: Filter) -> str | float:
+def _orderable(value: Typed, item: Filter) -> str | float:
     if isinstance(value, bool) or (isinstance(value, str) and not _INSTANT.fullmatch(value)):
         raise ConfigurationError(
             f"--where {item.name} {item.operator}: RushDB orders numbers and dates (2026-01-31) only;"

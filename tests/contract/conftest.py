@@ -22,6 +22,7 @@ TIMEOUT_S = 120.0
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rushdb]:
+    """One server for the whole run."""
     url, key = os.environ.get("BYOV_TEST_RUSHDB_URL"), os.environ.get("BYOV_TEST_RUSHDB_API_KEY")
     with _real(url, key) if url and key else _sandbox(tmp_path_factory.mktemp("sandbox")) as rushdb:
         yield rushdb
@@ -37,6 +38,7 @@ def rushdb(server: Rushdb) -> Iterator[Rushdb]:
 
 @pytest.fixture
 def label(rushdb: Rushdb) -> str:
+    """A label that nobody has used, emptied after the test."""
     return rushdb.label()
 
 
@@ -48,6 +50,7 @@ def text() -> str:
 
 @pytest.fixture
 def read_key(rushdb: Rushdb) -> str:
+    """A key that may only read the first key's project."""
     if rushdb.read_key is None:
         pytest.skip("BYOV_TEST_RUSHDB_READ_KEY is not set")
     return rushdb.read_key
@@ -55,6 +58,7 @@ def read_key(rushdb: Rushdb) -> str:
 
 @pytest.fixture
 def other_key(rushdb: Rushdb) -> str:
+    """A key that may write to a second project."""
     if rushdb.other_key is None:
         pytest.skip("BYOV_TEST_RUSHDB_OTHER_KEY is not set")
     return rushdb.other_key

@@ -50,6 +50,7 @@ class Rushdb:
         return name
 
     def import_rows(self, label: str, rows: Sequence[Any], **options: Any) -> httpx.Response:
+        """The import route, with types suggested and a result asked for unless `options` say otherwise."""
         body = {"label": label, "data": rows, "options": {**RETURNED, **options}}
         return self.call("POST", "/records/import/json", body)
 
@@ -58,20 +59,25 @@ class Rushdb:
         return list(data(self.import_rows(label, rows, **options), 201))
 
     def search(self, label: str, where: Mapping[str, Any] | None = None, **query: Any) -> httpx.Response:
+        """One search for records of a label."""
         return self.call("POST", "/records/search", {"labels": [label], "where": where or {}, **query})
 
     def find(self, label: str, where: Mapping[str, Any] | None = None, **query: Any) -> list[Any]:
+        """The records (or groups) of one page."""
         return list(data(self.search(label, where, **query)))
 
     def total(self, label: str, where: Mapping[str, Any] | None = None) -> int:
+        """How many records of a label match."""
         response = self.search(label, where, limit=1)
         assert response.status_code == 200, response.text
         return int(response.json()["total"])
 
     def record(self, record_id: str) -> Any:
+        """One record by its id."""
         return data(self.call("GET", f"/records/{record_id}"))
 
     def create_index(self, label: str, name: str, dimensions: int = 4, **more: Any) -> httpx.Response:
+        """An external index; it goes at the end of the test."""
         definition = {"label": label, "propertyName": name, "dimensions": dimensions}
         response = self.call(
             "POST", "/ai/indexes", {"sourceType": "external", "similarityFunction": "cosine", **definition, **more}
@@ -85,6 +91,7 @@ class Rushdb:
         return str(data(self.create_index(label, name, dimensions, **more), 201)["id"])
 
     def status(self, index: str) -> str:
+        """What the index list says of an index."""
         listed = data(self.call("GET", "/ai/indexes"))
         return str(next(row["status"] for row in listed if row["id"] == index))
 
@@ -94,13 +101,16 @@ class Rushdb:
         return counts["totalRecords"], counts["indexedRecords"]
 
     def upsert(self, index: str, vectors: Iterable[tuple[str, Sequence[Any]]]) -> httpx.Response:
+        """One vectors call."""
         items = [{"recordId": record_id, "vector": vector} for record_id, vector in vectors]
         return self.call("POST", f"/ai/indexes/{index}/vectors/upsert", {"items": items})
 
     def put_vectors(self, index: str, vectors: Iterable[tuple[str, Sequence[Any]]]) -> None:
+        """A vectors call that must succeed."""
         data(self.upsert(index, vectors))
 
     def nearest(self, label: str, name: str, vector: Sequence[float], **more: Any) -> httpx.Response:
+        """A search by vector, exact only with a `where`."""
         body = {"labels": [label], "propertyName": name, "queryVector": vector, "sourceType": "external"}
         return self.call("POST", "/ai/search", {**body, **more})
 
@@ -109,6 +119,7 @@ class Rushdb:
         return list(data(self.nearest(label, name, vector, **{"where": {"k": {"$exists": True}}, **more})))
 
     def join(self, source: str, key: str, target: str, target_key: str, kind: str, /, **more: Any) -> httpx.Response:
+        """A join of two labels by equal values."""
         body = {"source": {"label": source, "key": key}, "target": {"label": target, "key": target_key}, "type": kind}
         return self.call("POST", "/relationships/create-many", {"direction": "out", **body, **more})
 

@@ -12,32 +12,32 @@ from tests.contract.rushdb_api import Rushdb, data, message
 def test_health_asks_nobody_for_a_key(rushdb: Rushdb) -> None:
     """`/health` is outside of /api/v1 and has no envelope."""
     response = rushdb.http.get("/health")
-    assert (200, {"status": "ok"}) == (response.status_code, response.json())
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
 def test_a_good_key_is_described_by_tokens_current(rushdb: Rushdb) -> None:
     """The preflight: level and expiry of the key that is used."""
     token = data(rushdb.call("GET", "/tokens/current"))
-    assert "write" == token["level"]
+    assert token["level"] == "write"
     assert token["expired"] is False
     assert {"id", "name", "expiration", "created"} <= token.keys()
 
 
 def test_a_read_key_says_that_it_reads(rushdb: Rushdb, read_key: str) -> None:
     """`check` can tell a key that cannot write before it has written."""
-    assert "read" == data(rushdb.call("GET", "/tokens/current", key=read_key))["level"]
+    assert data(rushdb.call("GET", "/tokens/current", key=read_key))["level"] == "read"
 
 
 @pytest.mark.parametrize("key", ["wrong", "in_0000_wrong", "a.b.c"])
 def test_a_bad_key_is_403_whatever_it_looks_like(rushdb: Rushdb, key: str) -> None:
     """Never 401: the client takes 403 for refused credentials."""
-    assert "Forbidden resource" == message(rushdb.call("GET", "/tokens/current", key=key), 403)
+    assert message(rushdb.call("GET", "/tokens/current", key=key), 403) == "Forbidden resource"
 
 
 def test_no_key_is_403(rushdb: Rushdb) -> None:
     """A missing header is answered like a wrong key."""
     response = rushdb.http.post("/api/v1/records/search", json={})
-    assert {"message": "Forbidden resource", "error": "Forbidden", "statusCode": 403} == response.json()
+    assert response.json() == {"message": "Forbidden resource", "error": "Forbidden", "statusCode": 403}
 
 
 def test_settings_of_the_sdk_succeed_with_a_bad_key(rushdb: Rushdb) -> None:
@@ -69,13 +69,13 @@ def test_an_unknown_route_is_404_and_names_itself(rushdb: Rushdb, method: str, p
 )
 def test_a_read_key_may_search(rushdb: Rushdb, read_key: str, path: str, body: object) -> None:
     """Verify and search must work with a key that cannot write."""
-    assert 200 == rushdb.call("POST", path, body, key=read_key).status_code
+    assert rushdb.call("POST", path, body, key=read_key).status_code == 200
 
 
 def test_a_read_key_may_list_indexes_and_read_statistics(rushdb: Rushdb, read_key: str) -> None:
     """As above, for the routes of `check`."""
-    assert 200 == rushdb.call("GET", "/ai/indexes", key=read_key).status_code
-    assert 200 == rushdb.call("GET", "/ai/indexes/none/stats", key=read_key).status_code
+    assert rushdb.call("GET", "/ai/indexes", key=read_key).status_code == 200
+    assert rushdb.call("GET", "/ai/indexes/none/stats", key=read_key).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -94,36 +94,36 @@ def test_a_read_key_may_not_write(rushdb: Rushdb, read_key: str, method: str, pa
     """The message tells a read-only key from a wrong one."""
     body = None if method == "DELETE" else {"label": "Contract", "data": []}
     refusal = message(rushdb.call(method, path, body, key=read_key), 403)
-    assert "This API key is read-only and cannot access this endpoint" == refusal
+    assert refusal == "This API key is read-only and cannot access this endpoint"
 
 
 def test_projects_do_not_see_each_other(rushdb: Rushdb, other_key: str, label: str) -> None:
     """A second project's key finds nothing of the first one's records."""
     stored = rushdb.create(label, [{"k": "a"}])[0]
     body = {"labels": [label]}
-    assert 0 == rushdb.call("POST", "/records/search", body, key=other_key).json()["total"]
-    assert 404 == rushdb.call("GET", f"/records/{stored['__id']}", key=other_key).status_code
+    assert rushdb.call("POST", "/records/search", body, key=other_key).json()["total"] == 0
+    assert rushdb.call("GET", f"/records/{stored['__id']}", key=other_key).status_code == 404
 
 
 @pytest.mark.parametrize("content", [b'{"a":NaN}', b"{", b"nonsense"])
 def test_a_body_that_is_no_json_is_400(rushdb: Rushdb, content: bytes) -> None:
     """NaN included, which some encoders write for a missing number."""
     response = rushdb.send("POST", "/records/search", content)
-    assert 400 == response.status_code
+    assert response.status_code == 400
     assert "JSON" in response.json()["message"]
 
 
 def test_a_list_as_body_is_400(rushdb: Rushdb) -> None:
     """Validation names what it expected."""
     refusal = message(rushdb.send("POST", "/records/search", b"[1]"), 400)
-    assert "Request validation of body failed, because: value Expected object, received array" == refusal
+    assert refusal == "Request validation of body failed, because: value Expected object, received array"
 
 
 def test_a_compressed_body_is_refused_in_plain_text(rushdb: Rushdb) -> None:
     """Requests must not be compressed, and the refusal is not even JSON."""
     body = gzip.compress(b'{"label":"Contract","data":[]}')
     response = rushdb.send("POST", "/records/import/json", body, content_encoding="gzip")
-    assert (400, "Request body size did not match Content-Length") == (response.status_code, response.text)
+    assert (response.status_code, response.text) == (400, "Request body size did not match Content-Length")
 
 
 def test_answers_are_not_compressed(rushdb: Rushdb, label: str) -> None:

@@ -13,6 +13,7 @@ from tests.contract.rushdb_api import Rushdb, data, message
 
 
 def delete(rushdb: Rushdb, label: str, where: Any, **more: Any) -> httpx.Response:
+    """A delete bounded by a label and a `where`."""
     return rushdb.call("POST", "/records/delete", {"labels": [label], "where": where, **more})
 
 
@@ -21,7 +22,7 @@ def test_exactly_the_named_ids_go(rushdb: Rushdb, label: str) -> None:
     records = rushdb.create(label, [{"n": number} for number in range(5)])
     ids = [record["__id"] for record in records if record["n"] < 2]
     data(rushdb.call("POST", "/records/delete", {"where": {"$id": {"$in": ids}}}), 201)
-    assert [4, 3, 2] == [record["n"] for record in rushdb.find(label)]
+    assert [record["n"] for record in rushdb.find(label)] == [4, 3, 2]
 
 
 @pytest.mark.parametrize(
@@ -45,21 +46,21 @@ def test_a_limit_is_ignored(rushdb: Rushdb, label: str) -> None:
     """It is no safety net."""
     rushdb.create(label, [{"n": number} for number in range(5)])
     data(delete(rushdb, label, {"n": {"$gte": 0}}, limit=1), 201)
-    assert 0 == rushdb.total(label)
+    assert rushdb.total(label) == 0
 
 
 def test_an_empty_list_of_ids_is_refused(rushdb: Rushdb, label: str) -> None:
     """An empty batch does not become the whole project."""
     rushdb.create(label, [{"n": 1}])
     assert "$in" in message(rushdb.call("POST", "/records/delete", {"where": {"$id": {"$in": []}}}), 400)
-    assert 1 == rushdb.total(label)
+    assert rushdb.total(label) == 1
 
 
 def test_an_apostrophe_in_a_value_is_500_and_deletes_nothing(rushdb: Rushdb, label: str) -> None:
     """Why rows are deleted by id and not by their keys."""
     rushdb.create(label, [{"k": "it's"}])
-    assert 500 == delete(rushdb, label, {"k": "it's"}).status_code
-    assert 1 == rushdb.total(label)
+    assert delete(rushdb, label, {"k": "it's"}).status_code == 500
+    assert rushdb.total(label) == 1
 
 
 def test_links_go_with_their_records(rushdb: Rushdb, label: str) -> None:
@@ -68,9 +69,9 @@ def test_links_go_with_their_records(rushdb: Rushdb, label: str) -> None:
     rushdb.create(label, [{"c": 1}])
     rushdb.create(other, [{"c": 1}])
     data(rushdb.join(label, "c", other, "c", kind), 201)
-    assert 1 == rushdb.linked(label, other, kind)
+    assert rushdb.linked(label, other, kind) == 1
     data(delete(rushdb, other, {"c": 1}), 201)
-    assert 0 == rushdb.linked(label, other, kind)
+    assert rushdb.linked(label, other, kind) == 0
 
 
 @pytest.mark.parametrize("body", [{}, {"labels": []}, {"where": {}}])
@@ -81,4 +82,4 @@ def test_no_label_and_no_where_empty_the_project(tmp_path: Path, body: dict[str,
         rushdb.create("First", [{"k": "a"}])
         rushdb.create("Second", [{"k": "a"}])
         data(rushdb.call("POST", "/records/delete", body), 201)
-        assert (0, 0) == (rushdb.total("First"), rushdb.total("Second"))
+        assert (rushdb.total("First"), rushdb.total("Second")) == (0, 0)

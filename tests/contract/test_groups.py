@@ -21,6 +21,7 @@ def filled(rushdb: Rushdb, label: str) -> str:
 
 
 def groups(rushdb: Rushdb, label: str, **query: Any) -> list[Any]:
+    """Groups of all records of a label."""
     return rushdb.find(label, **query)
 
 
@@ -36,7 +37,7 @@ def test_ordered_by_an_aggregate_groups_cover_the_whole_label(rushdb: Rushdb, fi
 def test_without_that_order_groups_cover_one_page_of_records(rushdb: Rushdb, filled: str) -> None:
     """The trap: a limit of 3 counts three records."""
     found = groups(rushdb, filled, groupBy=["$record.byovBatch"], select=COUNT, limit=3)
-    assert {None: 1, "b": 2} == {group.get("byovBatch"): group["rows"] for group in found}
+    assert {group.get("byovBatch"): group["rows"] for group in found} == {None: 1, "b": 2}
 
 
 def test_batches_asked_for_by_name_are_counted_and_lost_ones_have_no_group(rushdb: Rushdb, filled: str) -> None:
@@ -44,13 +45,13 @@ def test_batches_asked_for_by_name_are_counted_and_lost_ones_have_no_group(rushd
     query = {"groupBy": ["$record.byovBatch"], "select": COUNT, "orderBy": MOST_FIRST}
     where = {"byovBatch": {"$in": ["a", "b", "lost"]}}
     found = rushdb.find(filled, where, **query, limit=1000)
-    assert {"a": 4, "b": 2} == {group["byovBatch"]: group["rows"] for group in found}
+    assert {group["byovBatch"]: group["rows"] for group in found} == {"a": 4, "b": 2}
 
 
 def test_total_counts_records_not_groups(rushdb: Rushdb, filled: str) -> None:
     """It says nothing about the number of groups."""
     response = rushdb.search(filled, groupBy=["$record.byovBatch"], select=COUNT, orderBy=MOST_FIRST, limit=1)
-    assert 7 == response.json()["total"]
+    assert response.json()["total"] == 7
 
 
 def test_count_sum_least_and_greatest_come_in_one_row(rushdb: Rushdb, filled: str) -> None:
@@ -63,34 +64,36 @@ def test_count_sum_least_and_greatest_come_in_one_row(rushdb: Rushdb, filled: st
         "mean": {"$avg": "$record.n"},
     }
     found = groups(rushdb, filled, groupBy=list(select), select=select, orderBy=MOST_FIRST, limit=1)
-    assert [{"rows": 7, "sum": 21, "least": 0, "most": 6, "mean": 3}] == found
+    assert found == [{"rows": 7, "sum": 21, "least": 0, "most": 6, "mean": 3}]
 
 
 def test_no_record_is_counted_as_zero_in_a_row_without_keys(rushdb: Rushdb, filled: str) -> None:
     """A total over nothing is a row, not an empty list."""
     query = {"groupBy": ["rows"], "select": COUNT, "orderBy": MOST_FIRST}
-    assert [{"rows": 0}] == rushdb.find(filled, {"n": 77}, **query)
+    assert rushdb.find(filled, {"n": 77}, **query) == [{"rows": 0}]
 
 
 def test_no_record_makes_no_group_by_a_property(rushdb: Rushdb, filled: str) -> None:
     """A batch that is wholly lost is an empty answer."""
     query = {"groupBy": ["$record.byovBatch"], "select": COUNT, "orderBy": MOST_FIRST}
-    assert [] == rushdb.find(filled, {"n": 77}, **query)
+    assert rushdb.find(filled, {"n": 77}, **query) == []
 
 
 def test_groups_may_have_several_properties_of_any_type(rushdb: Rushdb, filled: str) -> None:
     """Values keep their types in the reply."""
     query = {"groupBy": ["$record.byovBatch", "$record.even"], "select": COUNT, "orderBy": MOST_FIRST}
     found = {(group.get("byovBatch"), group["even"]): group["rows"] for group in groups(rushdb, filled, **query)}
-    assert {("a", True): 2, ("a", False): 2, ("b", True): 1, ("b", False): 1, (None, True): 1} == found
+    assert found == {("a", True): 2, ("a", False): 2, ("b", True): 1, ("b", False): 1, (None, True): 1}
 
 
 def test_counting_a_property_counts_its_different_values(rushdb: Rushdb, filled: str) -> None:
     """Only `*` counts records."""
     select = {"values": {"$count": "$record.even"}}
     query = {"groupBy": ["$record.byovBatch"], "select": select, "orderBy": {"values": "desc"}}
-    assert {"a": 2, "b": 2, None: 1} == {
-        group.get("byovBatch"): group["values"] for group in groups(rushdb, filled, **query)
+    assert {group.get("byovBatch"): group["values"] for group in groups(rushdb, filled, **query)} == {
+        "a": 2,
+        "b": 2,
+        None: 1,
     }
 
 
@@ -98,15 +101,15 @@ def test_doubled_keys_come_first(rushdb: Rushdb, label: str) -> None:
     """One request finds a duplicate in a whole label."""
     rushdb.create(label, [{"k": key} for key in ("a", "b", "c", "b")])
     query = {"groupBy": ["$record.k"], "select": COUNT, "orderBy": MOST_FIRST, "limit": 1}
-    assert [{"k": "b", "rows": 2}] == groups(rushdb, label, **query)
+    assert groups(rushdb, label, **query) == [{"k": "b", "rows": 2}]
 
 
 def test_grouping_cuts_the_reply_to_the_named_properties(rushdb: Rushdb, filled: str) -> None:
     """`select` alone does not: whole records come, with the selected names beside."""
     cut = groups(rushdb, filled, groupBy=["$record.n"], select=COUNT, limit=1)
-    assert [{"n": 6, "rows": 1}] == cut
+    assert cut == [{"n": 6, "rows": 1}]
     whole = groups(rushdb, filled, select={"number": "$record.n"}, limit=1)[0]
-    assert (6, True, 6) == (whole["n"], whole["even"], whole["number"])
+    assert (whole["n"], whole["even"], whole["number"]) == (6, True, 6)
 
 
 def test_a_group_by_neither_property_nor_select_key_is_400(rushdb: Rushdb, filled: str) -> None:
@@ -126,6 +129,6 @@ def test_a_count_holds_after_records_went_and_came(rushdb: Rushdb, filled: str) 
     query = {"groupBy": ["$record.byovBatch"], "select": COUNT, "orderBy": MOST_FIRST}
     where = {"byovBatch": {"$in": ["a"]}}
     data(rushdb.call("POST", "/records/delete", {"labels": [filled], "where": {"n": {"$lt": 2}}}), 201)
-    assert [{"byovBatch": "a", "rows": 2}] == rushdb.find(filled, where, **query)
+    assert rushdb.find(filled, where, **query) == [{"byovBatch": "a", "rows": 2}]
     rushdb.create(filled, [{"n": 8, "byovBatch": "a"}])
-    assert [{"byovBatch": "a", "rows": 3}] == rushdb.find(filled, where, **query)
+    assert rushdb.find(filled, where, **query) == [{"byovBatch": "a", "rows": 3}]

@@ -29,18 +29,18 @@ def test_a_new_index_awaits_vectors(rushdb: Rushdb, label: str, text: str) -> No
         row["dimensions"],
         row["similarityFunction"],
     )
-    assert ("external", "awaiting_vectors", "_emb_external_cosine_4") == (
+    assert (
         row["sourceType"],
         row["status"],
         row["vectorPropertyName"],
-    )
+    ) == ("external", "awaiting_vectors", "_emb_external_cosine_4")
     assert row in data(rushdb.call("GET", "/ai/indexes"))
 
 
 def test_the_rows_project_is_the_same_for_all_keys_of_a_project(rushdb: Rushdb, label: str, text: str) -> None:
     """Identity of the target: two indexes name one project."""
     projects = {data(rushdb.create_index(label, text, dimensions), 201)["projectId"] for dimensions in (4, 5)}
-    assert 1 == len(projects)
+    assert len(projects) == 1
 
 
 @pytest.mark.parametrize("form", [{}, {"external": True, "sourceType": None}], ids=["same form", "other form"])
@@ -90,13 +90,13 @@ def test_a_definition_that_cannot_be_is_refused(
 def test_a_managed_index_is_not_to_be_had_without_a_model(rushdb: Rushdb, label: str, text: str) -> None:
     """The default source type is managed: `sourceType` must be sent."""
     response = rushdb.call("POST", "/ai/indexes", {"label": label, "propertyName": text})
-    assert 422 == response.status_code
+    assert response.status_code == 422
 
 
 def test_a_label_that_is_no_identifier_is_500_and_leaves_no_index(rushdb: Rushdb, text: str) -> None:
     """Why labels are checked in the configuration."""
     label = rushdb.label("my label ")
-    assert 500 == rushdb.create_index(label, text).status_code
+    assert rushdb.create_index(label, text).status_code == 500
     assert label not in {row["label"] for row in data(rushdb.call("GET", "/ai/indexes"))}
 
 
@@ -128,6 +128,16 @@ def test_an_index_made_first_takes_vectors_for_any_type(rushdb: Rushdb, label: s
     assert len(values) == len(rushdb.exact(label, text, EAST))
 
 
+def _record_without(rushdb: Rushdb, label: str, text: str, case: str) -> str:
+    """The id of a record that cannot take a vector of the index, or of none."""
+    if case == "unknown":
+        return UNKNOWN
+    if case == "other label":
+        return fill(rushdb, rushdb.label(), text, 1)[0]
+    row = {"k": "x"} if case == "no property" else {"k": "x", text: None}
+    return str(rushdb.create(label, [row])[0]["__id"])
+
+
 class TestStatistics:
     """`/stats`, and the status that must not be trusted."""
 
@@ -139,12 +149,12 @@ class TestStatistics:
         ids = fill(rushdb, label, text)
         rushdb.create(label, [{"k": "without"}])
         rushdb.put_vectors(index, [(ids[0], EAST)])
-        assert (3, 1) == rushdb.stats(index)
+        assert rushdb.stats(index) == (3, 1)
 
     @pytest.mark.parametrize("index", [UNKNOWN, "nonsense"])
     def test_an_unknown_index_has_zeros(self, rushdb: Rushdb, index: str) -> None:
         """Never 404: a wrong id looks like an empty index."""
-        assert (0, 0) == rushdb.stats(index)
+        assert rushdb.stats(index) == (0, 0)
 
     def test_it_follows_deletes(self, rushdb: Rushdb, label: str, text: str) -> None:
         """Vectors go with their records."""
@@ -152,7 +162,7 @@ class TestStatistics:
         ids = fill(rushdb, label, text)
         rushdb.put_vectors(index, [(record_id, EAST) for record_id in ids])
         data(rushdb.call("DELETE", f"/records/{ids[0]}"))
-        assert (2, 2) == rushdb.stats(index)
+        assert rushdb.stats(index) == (2, 2)
 
     def test_an_overwritten_vector_is_not_counted_twice(self, rushdb: Rushdb, label: str, text: str) -> None:
         """Which is why a lost overwrite cannot be seen here."""
@@ -160,18 +170,18 @@ class TestStatistics:
         ids = fill(rushdb, label, text)
         for vector in (EAST, NORTH):
             rushdb.put_vectors(index, [(record_id, vector) for record_id in ids])
-        assert (3, 3) == rushdb.stats(index)
+        assert rushdb.stats(index) == (3, 3)
 
     def test_ready_means_all_had_a_vector_at_the_last_vector_write(self, rushdb: Rushdb, label: str, text: str) -> None:
         """One record without keeps it waiting; nothing but a vector write changes it afterwards."""
         index = rushdb.index(label, text)
         ids = fill(rushdb, label, text)
         rushdb.put_vectors(index, [(ids[0], EAST), (ids[1], EAST)])
-        assert "awaiting_vectors" == rushdb.status(index)
+        assert rushdb.status(index) == "awaiting_vectors"
         rushdb.put_vectors(index, [(ids[2], EAST)])
-        assert "ready" == rushdb.status(index)
+        assert rushdb.status(index) == "ready"
         fill(rushdb, label, text, 1)
-        assert ("ready", (4, 3)) == (rushdb.status(index), rushdb.stats(index))
+        assert (rushdb.status(index), rushdb.stats(index)) == ("ready", (4, 3))
 
 
 class TestUpsert:
@@ -181,26 +191,26 @@ class TestUpsert:
         """An id that comes twice counts twice; the last vector wins."""
         index = rushdb.index(label, text)
         ids = fill(rushdb, label, text, 1)
-        assert {"updated": 2, "requested": 2} == data(rushdb.upsert(index, [(ids[0], EAST), (ids[0], NORTH)]))
-        assert 1 == pytest.approx(rushdb.exact(label, text, NORTH)[0]["__score"], abs=1e-6)
+        assert data(rushdb.upsert(index, [(ids[0], EAST), (ids[0], NORTH)])) == {"updated": 2, "requested": 2}
+        assert pytest.approx(rushdb.exact(label, text, NORTH)[0]["__score"], abs=1e-6) == 1
 
     def test_a_repeat_overwrites(self, rushdb: Rushdb, label: str, text: str) -> None:
         """The next search sees the new vector alone."""
         index = rushdb.index(label, text)
         ids = fill(rushdb, label, text, 1)
         rushdb.put_vectors(index, [(ids[0], EAST)])
-        assert 1 == len(rushdb.exact(label, text, EAST))  # loads what the sandbox keeps in memory
+        assert len(rushdb.exact(label, text, EAST)) == 1  # loads what the sandbox keeps in memory
         rushdb.put_vectors(index, [(ids[0], [-1.0, 0.0, 0.0, 0.0])])
-        assert 0 == pytest.approx(rushdb.exact(label, text, EAST)[0]["__score"], abs=1e-6)
+        assert pytest.approx(rushdb.exact(label, text, EAST)[0]["__score"], abs=1e-6) == 0
 
     def test_nothing_to_write_is_a_success(self, rushdb: Rushdb, label: str, text: str) -> None:
         """An empty list is answered with zeros."""
-        assert {"updated": 0, "requested": 0} == data(rushdb.upsert(rushdb.index(label, text), []))
+        assert data(rushdb.upsert(rushdb.index(label, text), [])) == {"updated": 0, "requested": 0}
 
     def test_a_body_without_items_is_a_bare_500(self, rushdb: Rushdb, label: str, text: str) -> None:
         """An unvalidated body, as seen by a client with a bug."""
         response = rushdb.call("POST", f"/ai/indexes/{rushdb.index(label, text)}/vectors/upsert", {})
-        assert (500, {}) == (response.status_code, response.json())
+        assert (response.status_code, response.json()) == (500, {})
 
     @pytest.mark.parametrize("vector", [[1, 0, 0], [1, 0, 0, 0, 0], [], [1, 0, 0, "1"], [1, 0, 0, None], None])
     def test_a_vector_of_another_length_or_kind_refuses_the_batch(
@@ -210,8 +220,8 @@ class TestUpsert:
         index = rushdb.index(label, text)
         ids = fill(rushdb, label, text)
         response = rushdb.upsert(index, [(ids[0], EAST), (ids[1], vector)])
-        assert "Every vector must contain exactly 4 finite numeric values" == message(response, 422)
-        assert (3, 0) == rushdb.stats(index)
+        assert message(response, 422) == "Every vector must contain exactly 4 finite numeric values"
+        assert rushdb.stats(index) == (3, 0)
 
     def test_infinity_is_refused(self, rushdb: Rushdb, label: str, text: str) -> None:
         """JSON can spell it as a number too large for a double."""
@@ -228,15 +238,10 @@ class TestUpsert:
         """Which makes an accepted call the proof that every record of it was stored."""
         index = rushdb.index(label, text)
         ids = fill(rushdb, label, text)
-        bad = {
-            "unknown": lambda: UNKNOWN,
-            "other label": lambda: fill(rushdb, rushdb.label(), text, 1)[0],
-            "no property": lambda: rushdb.create(label, [{"k": "x"}])[0]["__id"],
-            "null property": lambda: rushdb.create(label, [{"k": "x", text: None}])[0]["__id"],
-        }[case]()
+        bad = _record_without(rushdb, label, text, case)
         response = rushdb.upsert(index, [(ids[0], EAST), (bad, EAST)])
         assert f'Some record ids were not found for label "{label}" and property "{text}"' == message(response, 422)
-        assert 0 == rushdb.stats(index)[1]
+        assert rushdb.stats(index)[1] == 0
 
     def test_an_unknown_index_is_404(self, rushdb: Rushdb) -> None:
         """The message names the id."""
@@ -246,7 +251,7 @@ class TestUpsert:
         """Projects cannot write into each other's indexes."""
         index = rushdb.index(label, text)
         response = rushdb.call("POST", f"/ai/indexes/{index}/vectors/upsert", {"items": []}, key=other_key)
-        assert 404 == response.status_code
+        assert response.status_code == 404
 
     def test_two_properties_keep_their_vectors_apart(self, rushdb: Rushdb, label: str, text: str) -> None:
         """A spare property added by `append` takes a new model's vectors beside the live ones."""
@@ -256,9 +261,9 @@ class TestUpsert:
         rushdb.put_vectors(live, [(ids[0], EAST)])
         rushdb.create(label, [{"k": "0", spare: ""}], mergeBy=["k"])
         rushdb.put_vectors(new, [(ids[0], NORTH)])
-        assert ((1, 1), (1, 1)) == (rushdb.stats(live), rushdb.stats(new))
-        assert 1 == pytest.approx(rushdb.exact(label, text, EAST)[0]["__score"], abs=1e-6)
-        assert 0.5 == pytest.approx(rushdb.exact(label, spare, EAST)[0]["__score"], abs=1e-6)
+        assert (rushdb.stats(live), rushdb.stats(new)) == ((1, 1), (1, 1))
+        assert pytest.approx(rushdb.exact(label, text, EAST)[0]["__score"], abs=1e-6) == 1
+        assert pytest.approx(rushdb.exact(label, spare, EAST)[0]["__score"], abs=1e-6) == 0.5
 
 
 class TestInline:
@@ -268,8 +273,8 @@ class TestInline:
         """One call for records and vectors."""
         index = rushdb.index(label, text)
         rushdb.create(label, [{"k": "a", text: "", "$vectors": [{"propertyName": text, "vector": EAST}]}])
-        assert (1, 1) == rushdb.stats(index)
-        assert "ready" == rushdb.status(index)
+        assert rushdb.stats(index) == (1, 1)
+        assert rushdb.status(index) == "ready"
         assert "$vectors" not in rushdb.find(label)[0]
 
     def test_a_row_without_the_property_loses_its_vector_silently(self, rushdb: Rushdb, label: str, text: str) -> None:
@@ -277,8 +282,8 @@ class TestInline:
         index = rushdb.index(label, text)
         for row in ({"k": "a"}, {"k": "b", text: None}):
             rushdb.create(label, [{**row, "$vectors": [{"propertyName": text, "vector": EAST}]}])
-        assert (0, 0) == rushdb.stats(index)
-        assert 2 == rushdb.total(label)
+        assert rushdb.stats(index) == (0, 0)
+        assert rushdb.total(label) == 2
 
     @pytest.mark.parametrize(("dimensions", "known"), [(3, True), (4, False)], ids=["wrong length", "no index"])
     def test_a_vector_without_an_index_refuses_the_import(
@@ -297,7 +302,7 @@ class TestInline:
         assert (
             f'No external embedding index found for label "{label}", property "{text}", dimensions {dimensions}'
         ) == message(rushdb.import_rows(label, rows), 404)
-        assert 0 == rushdb.total(label)
+        assert rushdb.total(label) == 0
 
     def test_a_vector_that_is_no_numbers_refuses_the_import(self, rushdb: Rushdb, label: str, text: str) -> None:
         """422, and nothing is stored."""
@@ -306,7 +311,7 @@ class TestInline:
         assert f'Vector for property "{text}" contains non-finite values' == message(
             rushdb.import_rows(label, rows), 422
         )
-        assert 0 == rushdb.total(label)
+        assert rushdb.total(label) == 0
 
     def test_two_similarities_must_be_told_apart(self, rushdb: Rushdb, label: str, text: str) -> None:
         """422 until the entry names one."""
@@ -315,13 +320,13 @@ class TestInline:
         response = rushdb.import_rows(label, [{"k": "a", text: "", "$vectors": [entry]}])
         assert 'Specify "similarityFunction" in the vector entry' in message(response, 422)
         rushdb.create(label, [{"k": "a", text: "", "$vectors": [{**entry, "similarityFunction": "euclidean"}]}])
-        assert (0, 1) == (rushdb.stats(cosine)[1], rushdb.stats(euclidean)[1])
+        assert (rushdb.stats(cosine)[1], rushdb.stats(euclidean)[1]) == (0, 1)
 
     def test_dunder_vectors_are_an_ordinary_property(self, rushdb: Rushdb, label: str, text: str) -> None:
         """As one tutorial spells it: no vector arrives."""
         index = rushdb.index(label, text)
         rushdb.create(label, [{"k": "a", text: "", "__vectors": 1}])
-        assert (1, 0) == rushdb.stats(index)
+        assert rushdb.stats(index) == (1, 0)
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
     def test_a_single_record_brings_its_vectors_too(self, rushdb: Rushdb, label: str, text: str, method: str) -> None:
@@ -330,7 +335,7 @@ class TestInline:
         path = "/records" if method == "POST" else f"/records/{fill(rushdb, label, text, 1)[0]}"
         body = {"label": label, "data": {"k": "a", text: ""}, "vectors": [{"propertyName": text, "vector": EAST}]}
         data(rushdb.call(method, path, body), 201)
-        assert (1, 1) == rushdb.stats(index)
+        assert rushdb.stats(index) == (1, 1)
 
 
 class TestWhatErasesVectors:
@@ -341,29 +346,29 @@ class TestWhatErasesVectors:
         """An index with one record, `k` = 0, that has a vector; it is ready."""
         index = rushdb.index(label, text)
         rushdb.put_vectors(index, [(fill(rushdb, label, text, 1)[0], EAST)])
-        assert ("ready", (1, 1)) == (rushdb.status(index), rushdb.stats(index))
+        assert (rushdb.status(index), rushdb.stats(index)) == ("ready", (1, 1))
         return index
 
     def test_append_keeps_it_even_with_another_text(self, rushdb: Rushdb, label: str, text: str, index: str) -> None:
         """The stale vector answers with the old score."""
         rushdb.create(label, [{"k": "0", text: "other"}], mergeBy=["k"])
-        assert (1, 1) == rushdb.stats(index)
-        assert 1 == pytest.approx(rushdb.exact(label, text, EAST)[0]["__score"], abs=1e-6)
+        assert rushdb.stats(index) == (1, 1)
+        assert pytest.approx(rushdb.exact(label, text, EAST)[0]["__score"], abs=1e-6) == 1
 
     def test_rewrite_erases_it(self, rushdb: Rushdb, label: str, text: str, index: str) -> None:
         """Countable in the statistics, while the status stays."""
         rushdb.create(label, [{"k": "0", text: ""}], mergeBy=["k"], mergeStrategy="rewrite")
-        assert ("ready", (1, 0)) == (rushdb.status(index), rushdb.stats(index))
-        assert [] == rushdb.exact(label, text, EAST)
+        assert (rushdb.status(index), rushdb.stats(index)) == ("ready", (1, 0))
+        assert rushdb.exact(label, text, EAST) == []
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH"])
     def test_put_and_patch_erase_it(self, rushdb: Rushdb, label: str, text: str, index: str, method: str) -> None:
         """Even when nothing changed."""
         record_id = rushdb.find(label)[0]["__id"]
-        assert 1 == len(rushdb.exact(label, text, EAST))
+        assert len(rushdb.exact(label, text, EAST)) == 1
         data(rushdb.call(method, f"/records/{record_id}", {"label": label, "data": {"k": "0", text: ""}}), 201)
-        assert ("ready", (1, 0)) == (rushdb.status(index), rushdb.stats(index))
-        assert [] == rushdb.exact(label, text, EAST)
+        assert (rushdb.status(index), rushdb.stats(index)) == ("ready", (1, 0))
+        assert rushdb.exact(label, text, EAST) == []
 
     @pytest.mark.parametrize("strategy", ["append", "rewrite"])
     def test_an_inline_vector_replaces_it(
@@ -372,8 +377,8 @@ class TestWhatErasesVectors:
         """Under both strategies."""
         row = {"k": "0", text: "", "$vectors": [{"propertyName": text, "vector": NORTH}]}
         rushdb.create(label, [row], mergeBy=["k"], mergeStrategy=strategy)
-        assert (1, 1) == rushdb.stats(index)
-        assert 1 == pytest.approx(rushdb.exact(label, text, NORTH)[0]["__score"], abs=1e-6)
+        assert rushdb.stats(index) == (1, 1)
+        assert pytest.approx(rushdb.exact(label, text, NORTH)[0]["__score"], abs=1e-6) == 1
 
     def test_put_keeps_links(self, rushdb: Rushdb, label: str, text: str, index: str) -> None:
         """Only the vector is lost with a PUT."""
@@ -382,7 +387,7 @@ class TestWhatErasesVectors:
         data(rushdb.join(label, "k", other, "k", kind), 201)
         record_id = rushdb.find(label)[0]["__id"]
         data(rushdb.call("PUT", f"/records/{record_id}", {"label": label, "data": {"k": "0", text: ""}}), 201)
-        assert (1, 0) == (rushdb.linked(label, other, kind), rushdb.stats(index)[1])
+        assert (rushdb.linked(label, other, kind), rushdb.stats(index)[1]) == (1, 0)
 
 
 def test_a_deleted_index_is_gone_at_once(rushdb: Rushdb, label: str, text: str) -> None:
@@ -390,9 +395,9 @@ def test_a_deleted_index_is_gone_at_once(rushdb: Rushdb, label: str, text: str) 
     index = rushdb.index(label, text)
     ids = fill(rushdb, label, text, 1)
     rushdb.put_vectors(index, [(ids[0], EAST)])
-    assert {"deleted": True, "queued": True} == data(rushdb.call("DELETE", f"/ai/indexes/{index}"), 202)
-    assert (0, 0) == rushdb.stats(index)
-    assert 404 == rushdb.upsert(index, [(ids[0], EAST)]).status_code
+    assert data(rushdb.call("DELETE", f"/ai/indexes/{index}"), 202) == {"deleted": True, "queued": True}
+    assert rushdb.stats(index) == (0, 0)
+    assert rushdb.upsert(index, [(ids[0], EAST)]).status_code == 404
 
 
 def test_deleting_an_unknown_index_is_404(rushdb: Rushdb) -> None:

@@ -33,10 +33,12 @@ def job(rushdb: Rushdb) -> str:
 
 
 def found(rushdb: Rushdb, label: str, where: Any) -> list[int]:
+    """The jobs that a `where` finds."""
     return [record["n"] for record in rushdb.find(label, where)]
 
 
 def counted(rushdb: Rushdb, kind: str) -> int:
+    """How many links of a type there are."""
     response = rushdb.call("POST", "/relationships/search", {"where": {"type": kind}, "limit": 1})
     data(response)
     return int(response.json()["total"])
@@ -46,14 +48,14 @@ def test_records_with_equal_values_are_linked_once(rushdb: Rushdb, job: str, com
     """Repeating the join adds nothing, so it may be sent again after any doubt."""
     for _ in range(2):
         answer = data(rushdb.join(job, "company", company, "id", kind), 201)
-        assert {"message": "Relations have been successfully created"} == answer
-        assert (5, 5) == (rushdb.linked(job, company, kind), counted(rushdb, kind))
+        assert answer == {"message": "Relations have been successfully created"}
+        assert (rushdb.linked(job, company, kind), counted(rushdb, kind)) == (5, 5)
 
 
 def test_the_join_is_strict_about_types(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
     """A number never meets its text, and the answer is a success all the same."""
     data(rushdb.join(job, "company", company, "id", kind), 201)
-    assert [] == found(rushdb, job, {company: {"name": "Text", "$relation": {"type": kind}}})
+    assert found(rushdb, job, {company: {"name": "Text", "$relation": {"type": kind}}}) == []
 
 
 @pytest.mark.parametrize("change", [{"key": "name"}, {"label": "NoSuchLabel"}], ids=["no value", "no label"])
@@ -62,7 +64,7 @@ def test_a_join_that_meets_nothing_succeeds(
 ) -> None:
     """Why links are counted afterwards."""
     data(rushdb.join(job, "company", company, "id", kind, target={"label": company, "key": "id"} | change), 201)
-    assert 0 == counted(rushdb, kind)
+    assert counted(rushdb, kind) == 0
 
 
 def test_any_element_of_a_list_joins(rushdb: Rushdb, company: str, kind: str) -> None:
@@ -70,13 +72,13 @@ def test_any_element_of_a_list_joins(rushdb: Rushdb, company: str, kind: str) ->
     label = rushdb.label()
     rushdb.create(label, [{"n": 1, "companies": [0, 1]}, {"n": 2, "companies": [1]}])
     data(rushdb.join(label, "companies", company, "id", kind), 201)
-    assert 3 == counted(rushdb, kind)
+    assert counted(rushdb, kind) == 3
 
 
 def test_a_record_is_not_linked_to_itself(rushdb: Rushdb, job: str, kind: str) -> None:
     """Within one label: 3 x 2 and 2 x 1 pairs."""
     data(rushdb.join(job, "company", job, "company", kind), 201)
-    assert 8 == counted(rushdb, kind)
+    assert counted(rushdb, kind) == 8
 
 
 def test_a_where_narrows_either_side(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
@@ -84,7 +86,7 @@ def test_a_where_narrows_either_side(rushdb: Rushdb, job: str, company: str, kin
     source = {"label": job, "key": "company", "where": {"n": {"$gt": 1}}}
     target = {"label": company, "key": "id", "where": {"name": "One"}}
     data(rushdb.join(job, "company", company, "id", kind, source=source, target=target), 201)
-    assert [3] == found(rushdb, job, {company: {"$relation": {"type": kind}}})
+    assert found(rushdb, job, {company: {"$relation": {"type": kind}}}) == [3]
 
 
 def test_the_direction_is_from_source_to_target_unless_turned(
@@ -92,21 +94,21 @@ def test_the_direction_is_from_source_to_target_unless_turned(
 ) -> None:
     """`in` makes the links lead from the targets to the sources."""
     data(rushdb.join(job, "company", company, "id", kind, direction="in"), 201)
-    assert 5 == rushdb.total(job, {company: {"$relation": {"type": kind, "direction": "in"}}})
-    assert 0 == rushdb.total(job, {company: {"$relation": {"type": kind, "direction": "out"}}})
+    assert rushdb.total(job, {company: {"$relation": {"type": kind, "direction": "in"}}}) == 5
+    assert rushdb.total(job, {company: {"$relation": {"type": kind, "direction": "out"}}}) == 0
 
 
 def test_a_join_without_a_type_has_the_default_one(rushdb: Rushdb, job: str, company: str) -> None:
     """Found when a filter names no type."""
     body = {"source": {"label": job, "key": "company"}, "target": {"label": company, "key": "id"}}
     data(rushdb.call("POST", "/relationships/create-many", body), 201)
-    assert 5 == rushdb.linked(job, company, "__RUSHDB__RELATION__DEFAULT__")
+    assert rushdb.linked(job, company, "__RUSHDB__RELATION__DEFAULT__") == 5
 
 
 def test_a_type_that_is_no_identifier_is_a_bare_500(rushdb: Rushdb, job: str, company: str) -> None:
     """Why types are checked in the configuration."""
     response = rushdb.join(job, "company", company, "id", "POSTED BY")
-    assert (500, {}) == (response.status_code, response.json())
+    assert (response.status_code, response.json()) == (500, {})
 
 
 @pytest.mark.parametrize(
@@ -161,9 +163,9 @@ def test_records_are_filtered_across_a_link(
 def test_blocks_combine_with_other_conditions(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
     """Within a negation and beside properties."""
     data(rushdb.join(job, "company", company, "id", kind), 201)
-    assert [4, 2] == found(rushdb, job, {company: {"name": "Zero"}, "n": {"$gt": 0}})
-    assert [9, 3, 1] == found(rushdb, job, {"$not": {company: {"name": "Zero"}}})
-    assert [9, 4, 2, 0] == found(rushdb, job, {"$or": [{company: {"name": "Zero"}}, {"n": 9}]})
+    assert found(rushdb, job, {company: {"name": "Zero"}, "n": {"$gt": 0}}) == [4, 2]
+    assert found(rushdb, job, {"$not": {company: {"name": "Zero"}}}) == [9, 3, 1]
+    assert found(rushdb, job, {"$or": [{company: {"name": "Zero"}}, {"n": 9}]}) == [9, 4, 2, 0]
 
 
 def test_links_are_listed_with_their_ends(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
@@ -173,7 +175,7 @@ def test_links_are_listed_with_their_ends(rushdb: Rushdb, job: str, company: str
     (link,) = data(response)
     assert (job, company, kind) == (link["sourceLabel"], link["targetLabel"], link["type"])
     assert rushdb.record(link["sourceId"])["company"] == rushdb.record(link["targetId"])["id"]
-    assert 5 == response.json()["total"]
+    assert response.json()["total"] == 5
 
 
 def test_more_than_a_thousand_links_asked_for_are_a_hundred(rushdb: Rushdb, kind: str) -> None:
@@ -193,7 +195,7 @@ def test_a_changed_value_leaves_the_old_link_standing(rushdb: Rushdb, job: str, 
     record_id = rushdb.find(job, {"n": 0})[0]["__id"]
     data(rushdb.call("PUT", f"/records/{record_id}", {"label": job, "data": {"n": 0, "company": 1}}), 201)
     data(rushdb.join(job, "company", company, "id", kind), 201)
-    assert 6 == counted(rushdb, kind)
+    assert counted(rushdb, kind) == 6
 
 
 def test_delete_many_removes_by_the_values_of_now(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
@@ -206,7 +208,7 @@ def test_delete_many_removes_by_the_values_of_now(rushdb: Rushdb, job: str, comp
         "direction": "out",
     }
     data(rushdb.call("POST", "/relationships/delete-many", body))
-    assert [4, 2, 0] == found(rushdb, job, {company: {"$relation": {"type": kind}}})
+    assert found(rushdb, job, {company: {"$relation": {"type": kind}}}) == [4, 2, 0]
 
 
 def test_records_are_attached_and_detached_by_id(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
@@ -216,10 +218,10 @@ def test_records_are_attached_and_detached_by_id(rushdb: Rushdb, job: str, compa
     attach = {"targetIds": [*targets, "01a20e4c-37c3-7e40-95fc-996f41d763a3"], "type": kind, "direction": "out"}
     for _ in range(2):
         data(rushdb.call("POST", f"/relationships/{source}", attach), 201)
-    assert 3 == counted(rushdb, kind)
+    assert counted(rushdb, kind) == 3
     detach = {"targetIds": targets[0], "typeOrTypes": kind, "direction": "out"}
     data(rushdb.call("PUT", f"/relationships/{source}", detach))
-    assert 2 == counted(rushdb, kind)
+    assert counted(rushdb, kind) == 2
 
 
 def test_attaching_nothing_is_400(rushdb: Rushdb, job: str) -> None:
@@ -233,7 +235,7 @@ def test_linked_records_are_searched_from_one_record(rushdb: Rushdb, job: str, c
     data(rushdb.join(job, "company", company, "id", kind), 201)
     source = rushdb.find(job, {"n": 0})[0]["__id"]
     response = rushdb.call("POST", f"/records/{source}/search", {"labels": [company]})
-    assert ["Zero"] == [record["name"] for record in data(response)]
+    assert [record["name"] for record in data(response)] == ["Zero"]
 
 
 @pytest.mark.parametrize("stem", ["my label ", "Ярлык"])
@@ -242,4 +244,4 @@ def test_labels_beyond_ascii_words_are_not_joined(rushdb: Rushdb, company: str, 
     label = rushdb.label(stem)
     rushdb.create(label, [{"company": 1}])
     rushdb.join(label, "company", company, "id", kind)
-    assert 0 == counted(rushdb, kind)
+    assert counted(rushdb, kind) == 0

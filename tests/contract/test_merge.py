@@ -14,20 +14,20 @@ def test_append_updates_under_the_same_id_and_keeps_the_rest(rushdb: Rushdb, lab
     first = rushdb.create(label, [{"k": "a", "x": 1}], mergeBy=["k"])[0]
     again = rushdb.create(label, [{"k": "a", "y": 2}], mergeBy=["k"])[0]
     assert first["__id"] == again["__id"]
-    assert (1, 2) == (again["x"], again["y"])
-    assert 1 == rushdb.total(label)
+    assert (again["x"], again["y"]) == (1, 2)
+    assert rushdb.total(label) == 1
 
 
 def test_append_does_not_clear_what_is_null(rushdb: Rushdb, label: str) -> None:
     """The old value stays: a value that must go needs PUT or rewrite."""
     rushdb.create(label, [{"k": "a", "x": 1}])
-    assert 1 == rushdb.create(label, [{"k": "a", "x": None}], mergeBy=["k"])[0]["x"]
+    assert rushdb.create(label, [{"k": "a", "x": None}], mergeBy=["k"])[0]["x"] == 1
 
 
 def test_append_changes_a_propertys_type(rushdb: Rushdb, label: str) -> None:
     """The type in the reply follows the value."""
     rushdb.create(label, [{"k": "a", "x": 1}])
-    assert "string" == rushdb.create(label, [{"k": "a", "x": "1"}], mergeBy=["k"])[0]["__proptypes"]["x"]
+    assert rushdb.create(label, [{"k": "a", "x": "1"}], mergeBy=["k"])[0]["__proptypes"]["x"] == "string"
 
 
 def test_rewrite_drops_what_is_not_sent_under_the_same_id(rushdb: Rushdb, label: str) -> None:
@@ -42,7 +42,7 @@ def test_new_and_known_keys_may_come_together(rushdb: Rushdb, label: str) -> Non
     """One request creates and updates."""
     rushdb.create(label, [{"k": "a"}])
     assert {"a", "b"} == {record["k"] for record in rushdb.create(label, [{"k": "a"}, {"k": "b"}], mergeBy=["k"])}
-    assert 2 == rushdb.total(label)
+    assert rushdb.total(label) == 2
 
 
 @pytest.mark.parametrize("row", [{"k": None, "x": 1}, {"x": 1}], ids=["null", "absent"])
@@ -50,14 +50,14 @@ def test_a_missing_merge_key_always_creates(rushdb: Rushdb, label: str, row: dic
     """Every run would add such rows again."""
     for _ in range(2):
         rushdb.create(label, [row], mergeBy=["k"])
-    assert 2 == rushdb.total(label)
+    assert rushdb.total(label) == 2
 
 
 def test_a_number_and_its_text_are_two_keys(rushdb: Rushdb, label: str) -> None:
     """Why byovKey is always a string."""
     rushdb.create(label, [{"k": 1}], mergeBy=["k"])
     rushdb.create(label, [{"k": "1"}], mergeBy=["k"])
-    assert 2 == rushdb.total(label)
+    assert rushdb.total(label) == 2
 
 
 def test_merging_stays_within_the_label(rushdb: Rushdb, label: str) -> None:
@@ -65,21 +65,21 @@ def test_merging_stays_within_the_label(rushdb: Rushdb, label: str) -> None:
     other = rushdb.label()
     rushdb.create(label, [{"k": "a"}], mergeBy=["k"])
     rushdb.create(other, [{"k": "a"}], mergeBy=["k"])
-    assert (1, 1) == (rushdb.total(label), rushdb.total(other))
+    assert (rushdb.total(label), rushdb.total(other)) == (1, 1)
 
 
 def test_an_empty_merge_key_matches_on_all_properties(rushdb: Rushdb, label: str) -> None:
     """Equal rows are one record, any difference is another."""
     for row in ({"k": "a", "x": 1}, {"k": "a", "x": 1}, {"k": "a", "x": 2}):
         rushdb.create(label, [row], mergeBy=[])
-    assert 2 == rushdb.total(label)
+    assert rushdb.total(label) == 2
 
 
 def test_one_key_twice_in_a_request_makes_two_records_and_later_both_are_updated(rushdb: Rushdb, label: str) -> None:
     """All rows are matched before any is written, and a match is every record with that key."""
     rushdb.create(label, [{"k": "a", "x": 1}, {"k": "a", "x": 2}], mergeBy=["k"])
-    assert 2 == rushdb.total(label)
-    assert [3, 3] == [record["x"] for record in rushdb.create(label, [{"k": "a", "x": 3}], mergeBy=["k"])]
+    assert rushdb.total(label) == 2
+    assert [record["x"] for record in rushdb.create(label, [{"k": "a", "x": 3}], mergeBy=["k"])] == [3, 3]
 
 
 def test_a_strategy_needs_a_merge_key(rushdb: Rushdb, label: str) -> None:
@@ -106,7 +106,7 @@ class TestUniquenessConstraint:
         refusal = message(response, 400)
         assert refusal.startswith("Import failed: Node(")
         assert refusal.endswith(f"already exists with label `{label}` and property `k` = 'a'")
-        assert 1 == rushdb.total(label)
+        assert rushdb.total(label) == 1
 
     def test_an_upsert_of_a_known_key_is_an_update(
         self, rushdb: Rushdb, label: str, make_unique: Callable[[str, str], None]
@@ -123,8 +123,8 @@ class TestUniquenessConstraint:
     ) -> None:
         """Without the constraint it would have made two records."""
         make_unique(label, "k")
-        assert 400 == rushdb.import_rows(label, [{"k": "a"}, {"k": "a"}], mergeBy=["k"]).status_code
-        assert 0 == rushdb.total(label)
+        assert rushdb.import_rows(label, [{"k": "a"}, {"k": "a"}], mergeBy=["k"]).status_code == 400
+        assert rushdb.total(label) == 0
 
     def test_rows_without_the_key_are_not_bound(
         self, rushdb: Rushdb, label: str, make_unique: Callable[[str, str], None]
@@ -132,7 +132,7 @@ class TestUniquenessConstraint:
         """Absent is not a value."""
         make_unique(label, "k")
         rushdb.create(label, [{"x": 1}, {"x": 2}])
-        assert 2 == rushdb.total(label)
+        assert rushdb.total(label) == 2
 
     def test_it_binds_all_projects(
         self, rushdb: Rushdb, label: str, other_key: str, make_unique: Callable[[str, str], None]
@@ -141,7 +141,7 @@ class TestUniquenessConstraint:
         make_unique(label, "k")
         rushdb.create(label, [{"k": "a"}])
         body = {"label": label, "data": [{"k": "a"}]}
-        assert 400 == rushdb.call("POST", "/records/import/json", body, key=other_key).status_code
+        assert rushdb.call("POST", "/records/import/json", body, key=other_key).status_code == 400
 
     def test_a_deleted_records_key_is_free_again(
         self, rushdb: Rushdb, label: str, make_unique: Callable[[str, str], None]
@@ -150,7 +150,7 @@ class TestUniquenessConstraint:
         make_unique(label, "k")
         record = rushdb.create(label, [{"k": "a"}])[0]
         data(rushdb.call("DELETE", f"/records/{record['__id']}"))
-        assert 1 == len(rushdb.create(label, [{"k": "a"}]))
+        assert len(rushdb.create(label, [{"k": "a"}])) == 1
 
     @pytest.mark.parametrize("method", ["POST", "PUT"])
     def test_a_single_write_ends_in_500(
@@ -161,4 +161,4 @@ class TestUniquenessConstraint:
         _, second = rushdb.create(label, [{"k": "a"}, {"k": "b"}])
         path = "/records" if method == "POST" else f"/records/{second['__id']}"
         response = rushdb.call(method, path, {"label": label, "data": {"k": "a"}})
-        assert "Neo4j database error occurred" == message(response, 500)
+        assert message(response, 500) == "Neo4j database error occurred"

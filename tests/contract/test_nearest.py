@@ -62,20 +62,21 @@ def test_a_where_across_a_link_narrows_too(rushdb: Rushdb, filled: str, text: st
     company, kind = rushdb.label("Company"), f"T_{secrets.token_hex(4)}"
     rushdb.create(company, [{"n": 1}, {"n": 3}])
     data(rushdb.join(filled, "n", company, "n", kind), 201)
-    assert ["near", "across"] == [
-        hit["k"] for hit in rushdb.exact(filled, text, EAST, where={company: {"n": {"$gt": 0}}})
+    assert [hit["k"] for hit in rushdb.exact(filled, text, EAST, where={company: {"n": {"$gt": 0}}})] == [
+        "near",
+        "across",
     ]
 
 
 def test_a_where_that_cannot_be_is_400(rushdb: Rushdb, filled: str, text: str) -> None:
     """As in a search for records."""
-    assert 400 == rushdb.nearest(filled, text, EAST, where={"k": {"$gt": "a"}}).status_code
+    assert rushdb.nearest(filled, text, EAST, where={"k": {"$gt": "a"}}).status_code == 400
 
 
 def test_pages_are_cut_by_skip_and_limit(rushdb: Rushdb, filled: str, text: str) -> None:
     """A limit of 0 is an empty page here, not a refusal."""
-    assert ["near", "half"] == [hit["k"] for hit in rushdb.exact(filled, text, EAST, skip=1, limit=2)]
-    assert [] == rushdb.exact(filled, text, EAST, limit=0)
+    assert [hit["k"] for hit in rushdb.exact(filled, text, EAST, skip=1, limit=2)] == ["near", "half"]
+    assert rushdb.exact(filled, text, EAST, limit=0) == []
 
 
 def test_twenty_hits_come_without_a_limit_and_thousands_with_one(rushdb: Rushdb, label: str, text: str) -> None:
@@ -84,25 +85,27 @@ def test_twenty_hits_come_without_a_limit_and_thousands_with_one(rushdb: Rushdb,
     for start in (0, 1000):
         records = rushdb.create(label, [{"k": str(start + number), text: ""} for number in range(1000)])
         rushdb.put_vectors(index, [(record["__id"], [1.0, int(record["k"]) / 100]) for record in records])
-    assert 20 == len(rushdb.exact(label, text, [1.0, 0.0]))
-    assert 2000 == len(rushdb.exact(label, text, [1.0, 0.0], limit=5000))
+    assert len(rushdb.exact(label, text, [1.0, 0.0])) == 20
+    assert len(rushdb.exact(label, text, [1.0, 0.0], limit=5000)) == 2000
 
 
 def test_order_and_select_are_ignored(rushdb: Rushdb, filled: str, text: str) -> None:
     """The order is the score's, and whole records come."""
     hits = rushdb.exact(filled, text, EAST, orderBy={"n": "desc"}, select={"x": "$record.k"}, limit=2)
-    assert [("same", 0), ("near", 1)] == [(hit["k"], hit["n"]) for hit in hits]
+    assert [(hit["k"], hit["n"]) for hit in hits] == [("same", 0), ("near", 1)]
 
 
-def test_without_where_the_shared_index_answers_nearly_the_same(rushdb: Rushdb, filled: str, text: str) -> None:
-    """Approximate scores: good for an order, not for a proof."""
+def test_without_where_the_shared_index_finds_the_nearest(rushdb: Rushdb, filled: str, text: str) -> None:
+    """Its scores are approximate without a bound (0.5 for 0.0 was seen): good for an order, not for a proof."""
 
     def found() -> list[Any]:
         return list(data(rushdb.nearest(filled, text, EAST, limit=100)))
 
     assert eventually(lambda: "same" in {hit["k"] for hit in found()})
-    for hit in found():
-        assert SCORES[hit["k"]] == pytest.approx(hit["__score"], abs=0.03)
+    hits = found()
+    assert {hit["k"] for hit in hits} <= SCORES.keys()
+    assert pytest.approx(next(hit["__score"] for hit in hits if hit["k"] == "same"), abs=0.1) == 1
+    assert sorted(hits, key=lambda hit: -hit["__score"]) == hits
 
 
 def test_an_empty_where_is_no_where(rushdb: Rushdb, filled: str, text: str) -> None:
@@ -127,9 +130,9 @@ def test_a_small_label_beside_a_large_one_can_come_back_empty(rushdb: Rushdb, la
         )
     records = rushdb.create(label, [{"k": str(number), text: ""} for number in range(5)])
     rushdb.put_vectors(few, [(record["__id"], far) for record in records])
-    assert eventually(lambda: 10 == len(data(rushdb.nearest(large, text, near, limit=10))))
-    assert [] == data(rushdb.nearest(label, text, near, limit=10))
-    assert 5 == len(rushdb.exact(label, text, near, limit=10))
+    assert eventually(lambda: len(data(rushdb.nearest(large, text, near, limit=10))) == 10)
+    assert data(rushdb.nearest(label, text, near, limit=10)) == []
+    assert len(rushdb.exact(label, text, near, limit=10)) == 5
 
 
 def test_a_vector_is_seen_by_the_next_search(rushdb: Rushdb, filled: str, text: str) -> None:
@@ -137,21 +140,21 @@ def test_a_vector_is_seen_by_the_next_search(rushdb: Rushdb, filled: str, text: 
     index = next(row["id"] for row in data(rushdb.call("GET", "/ai/indexes")) if row["label"] == filled)
     extra = rushdb.create(filled, [{"k": "new", text: ""}])[0]["__id"]
     rushdb.put_vectors(index, [(extra, [0.0, 0.0, 1.0, 0.0])])
-    assert "new" == rushdb.exact(filled, text, [0.0, 0.0, 1.0, 0.0], limit=1)[0]["k"]
+    assert rushdb.exact(filled, text, [0.0, 0.0, 1.0, 0.0], limit=1)[0]["k"] == "new"
 
 
 def test_deleted_records_are_not_found(rushdb: Rushdb, filled: str, text: str) -> None:
     """On either path."""
     rushdb.exact(filled, text, EAST)
     data(rushdb.call("POST", "/records/delete", {"labels": [filled], "where": {"k": "same"}}), 201)
-    assert "near" == rushdb.exact(filled, text, EAST)[0]["k"]
+    assert rushdb.exact(filled, text, EAST)[0]["k"] == "near"
     assert "same" not in {hit["k"] for hit in data(rushdb.nearest(filled, text, EAST, limit=100))}
 
 
 @pytest.mark.parametrize("where", [{}, {"n": 1}], ids=["shared", "exact"])
 def test_a_zero_query_vector_is_500(rushdb: Rushdb, filled: str, text: str, where: Any) -> None:
     """It has no direction."""
-    assert "Neo4j database error occurred" == message(rushdb.nearest(filled, text, [0.0] * 4, where=where), 500)
+    assert message(rushdb.nearest(filled, text, [0.0] * 4, where=where), 500) == "Neo4j database error occurred"
 
 
 def test_a_stored_zero_vector_poisons_every_exact_search_that_meets_it(rushdb: Rushdb, filled: str, text: str) -> None:
@@ -159,12 +162,12 @@ def test_a_stored_zero_vector_poisons_every_exact_search_that_meets_it(rushdb: R
     index = next(row["id"] for row in data(rushdb.call("GET", "/ai/indexes")) if row["label"] == filled)
     none = rushdb.find(filled, {"k": "none"})[0]["__id"]
     rushdb.put_vectors(index, [(none, [0.0] * 4)])
-    assert (6, 6) == rushdb.stats(index)
-    assert 500 == rushdb.nearest(filled, text, EAST, where={"n": {"$gte": 0}}).status_code
-    assert 5 == len(rushdb.exact(filled, text, EAST, where={"n": {"$lt": 5}}))
-    assert 200 == rushdb.nearest(filled, text, EAST).status_code
+    assert rushdb.stats(index) == (6, 6)
+    assert rushdb.nearest(filled, text, EAST, where={"n": {"$gte": 0}}).status_code == 500
+    assert len(rushdb.exact(filled, text, EAST, where={"n": {"$lt": 5}})) == 5
+    assert rushdb.nearest(filled, text, EAST).status_code == 200
     rushdb.put_vectors(index, [(none, EAST)])
-    assert 6 == len(rushdb.exact(filled, text, EAST, where={"n": {"$gte": 0}}))
+    assert len(rushdb.exact(filled, text, EAST, where={"n": {"$gte": 0}})) == 6
 
 
 @pytest.mark.parametrize(
@@ -189,20 +192,20 @@ def test_a_search_without_a_matching_index_is_404(rushdb: Rushdb, filled: str, t
 def test_words_and_a_vector_together_are_422(rushdb: Rushdb, filled: str, text: str) -> None:
     """Local text never travels in a search by vector."""
     response = rushdb.nearest(filled, text, EAST, query="words")
-    assert "Provide either query or queryVector, but not both" == message(response, 422)
+    assert message(response, 422) == "Provide either query or queryVector, but not both"
 
 
 def test_a_search_without_labels_is_a_bare_500(rushdb: Rushdb, text: str) -> None:
     """The body is not validated."""
     body = {"propertyName": text, "queryVector": EAST, "sourceType": "external"}
     response = rushdb.call("POST", "/ai/search", body)
-    assert (500, {}) == (response.status_code, response.json())
+    assert (response.status_code, response.json()) == (500, {})
 
 
 def test_a_read_key_may_search_by_vector(rushdb: Rushdb, filled: str, text: str, read_key: str) -> None:
     """The search developer's key."""
     body = {"labels": [filled], "propertyName": text, "queryVector": EAST, "sourceType": "external", "where": {"n": 0}}
-    assert "same" == data(rushdb.call("POST", "/ai/search", body, key=read_key))[0]["k"]
+    assert data(rushdb.call("POST", "/ai/search", body, key=read_key))[0]["k"] == "same"
 
 
 def test_euclidean_scores_are_one_over_one_plus_the_squared_distance(rushdb: Rushdb, label: str, text: str) -> None:
@@ -211,4 +214,4 @@ def test_euclidean_scores_are_one_over_one_plus_the_squared_distance(rushdb: Rus
     record = rushdb.create(label, [{"k": "a", text: ""}])[0]
     rushdb.put_vectors(index, [(record["__id"], [1.0, 1.0, 0.0, 0.0])])
     hits = rushdb.exact(label, text, [1.0, 0.0, 0.0, 2.0], similarityFunction="euclidean")
-    assert 1 / 6 == pytest.approx(hits[0]["__score"], abs=2e-7)
+    assert pytest.approx(hits[0]["__score"], abs=2e-7) == 1 / 6

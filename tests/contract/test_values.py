@@ -58,7 +58,7 @@ def test_booleans_are_booleans(rushdb: Rushdb, label: str, flag: bool) -> None: 
     """Not 0 and 1."""
     value, kind = stored(rushdb, label, flag)
     assert value is flag
-    assert "boolean" == kind
+    assert kind == "boolean"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_numbers_mixed_with_numeric_texts_refuse_the_whole_import(rushdb: Rushdb
     """One such list and none of the rows is stored."""
     response = rushdb.import_rows(label, [{"k": "good"}, {"k": "bad", "value": [1, "2"]}])
     assert message(response, 400).startswith("Import failed: Neo4j only supports a subset of Cypher types")
-    assert 0 == rushdb.total(label)
+    assert rushdb.total(label) == 0
 
 
 @pytest.mark.parametrize(
@@ -152,18 +152,18 @@ def test_options_without_suggest_types_turn_everything_into_text(
 def test_without_options_types_are_kept(rushdb: Rushdb, label: str) -> None:
     """`suggestTypes` is on when nobody speaks of options."""
     data(rushdb.call("POST", "/records/import/json", {"label": label, "data": [{"value": 1}]}), 201)
-    assert {"value": "number"} == rushdb.find(label)[0]["__proptypes"]
+    assert rushdb.find(label)[0]["__proptypes"] == {"value": "number"}
 
 
 def test_skip_empty_values_drops_empty_texts_and_lists(rushdb: Rushdb, label: str) -> None:
     """Why it must never be sent: the empty property that carries a vector would go."""
     record = rushdb.create(label, [{"k": "row", "text": "", "list": []}], skipEmptyValues=True)[0]
-    assert {"k": "string"} == record["__proptypes"]
+    assert record["__proptypes"] == {"k": "string"}
 
 
 def test_a_property_may_have_two_types_in_two_records(rushdb: Rushdb, label: str) -> None:
     """Nothing is coerced to the type that came first; a comparison sees only its own type."""
     rushdb.create(label, [{"value": 1}, {"value": "1"}])
-    assert [1] == [record["value"] for record in rushdb.find(label, {"value": 1})]
-    assert ["1"] == [record["value"] for record in rushdb.find(label, {"value": "1"})]
-    assert 1 == rushdb.total(label, {"value": {"$gt": 0}})
+    assert [record["value"] for record in rushdb.find(label, {"value": 1})] == [1]
+    assert [record["value"] for record in rushdb.find(label, {"value": "1"})] == ["1"]
+    assert rushdb.total(label, {"value": {"$gt": 0}}) == 1

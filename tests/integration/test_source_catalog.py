@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from byov_migrate.errors import ConfigurationError, CredentialsRefused, PersonNeeded
 from byov_migrate.source import Session, snapshot, source_identity
-from tests.postgres import PASSWORD, session_to, table_reader
+from tests.postgres import password_of, session_to, table_reader
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def session(any_database: str) -> Iterator[Session]:
 def reader_session(any_database: str, db: psycopg.Connection[Any]) -> Iterator[Session]:
     """A session of a role that owns nothing and was granted nothing."""
     db.execute("DROP ROLE IF EXISTS reader")
-    db.execute(f"CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'")
+    db.execute(f"CREATE ROLE reader LOGIN PASSWORD '{password_of(any_database)}'")
     with session_to(make_conninfo(any_database, user="reader")) as opened:
         yield opened
     db.execute("DROP OWNED BY reader")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from byov_migrate.embed.model_facts import read_facts
 from byov_migrate.embed.model_files import judge, staged
 from byov_migrate.errors import ConfigurationError
 from tests.models import change_json, make_tiny_model, module_entry
@@ -209,3 +210,32 @@ def test_an_older_layout_with_a_folder_for_the_transformer_is_read(tmp_path: Pat
     entries[0]["path"] = "0_Transformer"
     (path / "modules.json").write_text(json.dumps(entries))
     assert Path("0_Transformer/model.safetensors") in judge(path).used
+
+
+@pytest.mark.parametrize("value", [None, 0, -1, "x", [], [1], {}, {"text": None}, True, 10**400, float("inf")])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("config.json", "hidden_size"),
+        ("config.json", "max_position_embeddings"),
+        ("config.json", "model_type"),
+        ("tokenizer_config.json", "model_max_length"),
+        ("sentence_bert_config.json", "max_seq_length"),
+        ("sentence_bert_config.json", "modality_config"),
+        ("sentence_bert_config.json", "model_args"),
+        ("config_sentence_transformers.json", "prompts"),
+        ("config_sentence_transformers.json", "truncate_dim"),
+        ("1_Pooling/config.json", "embedding_dimension"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_no_bug_of_ours(tmp_path: Path, name: str, key: str, value: object) -> None:
+    """A directory is read or refused with a sentence, whatever stands in its settings."""
+    path = make_tiny_model(tmp_path)
+    content = json.loads((path / name).read_text()) if (path / name).exists() else {}
+    (path / name).write_text(json.dumps({**content, key: value}))
+    try:
+        facts = read_facts(judge(path))
+    except ConfigurationError:
+        return
+    assert facts.dimension > 0
+    assert facts.window > 0

@@ -1,0 +1,428 @@
+"""Batches against a RushDB that loses, lies and refuses: no row lost, none doubled, none poisoned by its neighbour."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from byov_migrate.errors import Interrupted, MigrationError, Unavailable
+from byov_migrate.records import Batch, Receipt
+from byov_migrate.target import provision
+from byov_migrate.target.delivery import LOOK_TIMES, Delivery, Destination, WriteMode
+from byov_migrate.target.rest import RestWire
+from byov_migrate.target.wire import Outbound
+from tests.faults.batches import DIMENSION, LABEL, PROBES, batch_of, numbered
+from tests.faults.faulty_rushdb import (
+    DELETE,
+    IMPORT,
+    SEARCH,
+    STATS,
+    UPSERT,
+    VECTOR_SEARCH,
+    Fault,
+    FaultyRushDB,
+    Seen,
+    act_then,
+    act_then_change,
+    act_then_close,
+    act_then_hang,
+    act_then_reset,
+    close_at_once,
+    half_body,
+    lose_commit,
+    refuse,
+    web_page,
+)
+from tests.faults.virtual_time import VirtualTime
+
+BUDGET_S = 7.0
+LOST_ANSWERS: dict[str, Fault] = {
+    "act, then close": act_then_close,
+    "act, then reset": act_then_reset,
+    "act, then hang": act_then_hang,
+    "act, then 502": act_then(502),
+    "act, then 500": act_then(500, {}),
+    "act, then half a body": half_body,
+    "act, then no JSON": act_then(201, b"it worked"),
+    "act, then a JSON string": act_then(201, "it worked"),
+    "act, then an empty object": act_then(201, {}),
+    "act, then no list": act_then(201, {"data": True, "success": True}),
+    "act, then a list of numbers": act_then(201, {"data": [1, 2], "success": True}),
+    "act, then fewer than sent": act_then_change(lambda body: {**body, "data": body["data"][:-1]}),
+    "act, then a lost database": act_then(400, {"message": "Import failed: Connection was closed by server"}),
+    "close at once": close_at_once,
+    "a web page": web_page,
+    "503 at once": refuse(503),
+}
+
+
+@dataclass
+class Rig:
+    """A delivery to a faulty server, in virtual time."""
+
+    faulty: FaultyRushDB
+    time: VirtualTime
+    wire: RestWire
+    delivery: Delivery
+
+    def deliver(self, *batches: Batch) -> list[Receipt]:
+        """Send all, then confirm all."""
+        return self.delivery.confirm([self.delivery.send(batch) for batch in batches])
+
+    def assert_stored(self, keys: Sequence[str], vectors: int | None = None) -> None:
+        """Exactly these records, each once, and as many vectors."""
+        assert self.faulty.keys(LABEL) == sorted(keys)
+        assert self.faulty.vectors() == (len(keys) if vectors is None else vectors)
+
+
+Start = Callable[..., Rig]
+
+
+@pytest.fixture
+def start(faulty: FaultyRushDB, virtual_time: VirtualTime) -> Iterator[Start]:
+    """Make a rig: `start(mode=..., timeout_s=...)`; the label is empty, its index exists, counting has begun."""
+    with contextlib.ExitStack() as stack:
+
+        def make(mode: WriteMode = "two-call", *, timeout_s: float = 0.5, give_up_after_s: float = 60.0) -> Rig:
+            wire = faulty.wire(timeout_s=timeout_s)
+            stack.callback(wire.close)
+            patience = virtual_time.patience(give_up_after_s)
+            indexes = provision.ensure_indexes(wire, patience, LABEL, {"description": DIMENSION})
+            to = Destination(LABEL, indexes, mode, (PROBES,))
+            delivery = Delivery(wire, to, patience, request_budget_s=BUDGET_S)
+            delivery.begin_counting()
+            return Rig(faulty, virtual_time, wire, delivery)
+
+        yield make
+
+
+@pytest.mark.parametrize("mode", ["two-call", "inline"])
+def test_an_undisturbed_batch_is_stored_and_proved(start: Start, mode: WriteMode) -> None:
+    """The base of all that follows: rows with and without vectors, ids of what is really there, no waiting."""
+    rig = start(mode)
+    batch = batch_of(numbered(5), bare=["4", "5"])
+    [receipt] = rig.deliver(batch)
+    rig.assert_stored(numbered(5), vectors=3)
+    assert receipt.batch is batch
+    assert receipt.record_ids == {row["byovKey"]: row["__id"] for row in rig.faulty.records(LABEL)}
+    assert rig.time.waits == []
+
+
+@pytest.mark.parametrize("mode", ["two-call", "inline"])
+@pytest.mark.parametrize("fault", LOST_ANSWERS)
+def test_a_lost_answer_to_a_create_neither_loses_nor_doubles_a_row(start: Start, fault: str, mode: WriteMode) -> None:
+    """Sending again at once would double what the server did after all; never sending again would lose it."""
+    rig = start(mode)
+    rig.faulty.on(IMPORT, LOST_ANSWERS[fault])
+    [receipt] = rig.deliver(batch_of(numbered(4)))
+    rig.assert_stored(numbered(4))
+    assert set(receipt.record_ids) == set(numbered(4))
+    assert BUDGET_S in rig.time.waits
+
+
+@pytest.mark.parametrize("fault", LOST_ANSWERS)
+def test_a_lost_answer_to_a_vectors_call_is_simply_asked_again(start: Start, fault: str) -> None:
+    """Setting the same vectors twice does no harm; creating the records again would."""
+    rig = start()
+    rig.faulty.on(UPSERT, LOST_ANSWERS[fault])
+    rig.deliver(batch_of(numbered(4)))
+    rig.assert_stored(numbered(4))
+    assert len(rig.faulty.calls(IMPORT)) == 1
+
+
+def test_nothing_is_sent_between_a_lost_answer_and_the_end_of_the_servers_budget(start: Start) -> None:
+    """The first request may still be running: looking or sending before it ended would decide too early."""
+    rig = start()
+    began = rig.time.now
+    looked_at: list[float] = []
+
+    def decide(seen: Seen) -> Fault | None:
+        if seen.path.endswith(SEARCH):
+            looked_at.append(rig.time.now)
+        return None
+
+    rig.faulty.on(IMPORT, act_then_close)
+    rig.faulty.decide = decide
+    rig.deliver(batch_of(numbered(2)))
+    assert looked_at
+    assert min(looked_at) >= began + BUDGET_S
+
+
+def test_a_batch_that_arrived_twice_is_thinned_out_before_it_is_settled(start: Start) -> None:
+    """A request repeated by a proxy on the way creates every record twice."""
+
+    def twice(exchange: Any) -> None:
+        exchange.act()
+        act_then_close(exchange)
+
+    rig = start()
+    rig.faulty.on(IMPORT, twice)
+    [receipt] = rig.deliver(batch_of(numbered(3)))
+    rig.assert_stored(numbered(3))
+    assert set(receipt.record_ids.values()) == {row["__id"] for row in rig.faulty.records(LABEL)}
+
+
+@pytest.mark.parametrize("mode", ["two-call", "inline"])
+def test_a_create_that_was_answered_and_not_stored_is_sent_again(start: Start, mode: WriteMode) -> None:
+    """RushDB answers 201 with ids although its commit failed: believing it loses the whole batch."""
+    rig = start(mode)
+    rig.faulty.on(IMPORT, lose_commit)
+    rig.deliver(batch_of(numbered(4)))
+    rig.assert_stored(numbered(4))
+
+
+def test_rows_without_vectors_are_counted_and_sent_again_when_they_are_lost(start: Start) -> None:
+    """No vectors call vouches for them; a batch that is wholly lost has no group in the count at all."""
+    rig = start()
+    rig.faulty.on(IMPORT, None, lose_commit, None)
+    batches = [batch_of(keys, bare=keys) for keys in (["1", "2"], ["3", "4"], ["5"])]
+    receipts = rig.deliver(*batches)
+    rig.assert_stored(numbered(5), vectors=0)
+    assert [receipt.batch for receipt in receipts] == batches
+    assert len(rig.faulty.calls(IMPORT)) == 4
+
+
+def test_vectors_that_were_answered_and_not_stored_are_attached_again(start: Start) -> None:
+    """The index's count is the only thing that sees it: records are there, ids are known, the answer was 200."""
+    rig = start()
+    rig.faulty.on(UPSERT, None, lose_commit, None)
+    batches = [batch_of(["1", "2"]), batch_of(["3", "4"]), batch_of(["5"])]
+    rig.deliver(*batches)
+    rig.assert_stored(numbered(5))
+    assert len(rig.faulty.calls(IMPORT)) == 3  # no record was made twice
+    assert len(rig.faulty.calls(UPSERT)) == 4  # only the doubtful batch was attached again
+
+
+def test_only_a_doubtful_checkpoint_asks_batch_by_batch(start: Start) -> None:
+    """Searches cost the server a scan of the label; a count that fits makes them needless."""
+    rig = start()
+    rig.deliver(batch_of(["1"]), batch_of(["2"]))
+    rig.deliver(batch_of(["3"]))
+    assert rig.faulty.calls(VECTOR_SEARCH) == []
+    assert len(rig.faulty.calls(STATS)) == 3  # once to begin, once a checkpoint
+
+
+def test_vectors_that_others_add_meanwhile_prove_nothing_of_ours(start: Start) -> None:
+    """One of ours lost and one of somebody else's added makes the count fit; more foreign ones must not."""
+    rig = start()
+    rig.faulty.on(UPSERT, lose_commit)
+    accepted = rig.delivery.send(batch_of(["1"]))
+    other = rig.faulty.honest_wire()
+    foreign = [Outbound(key, {"byovKey": key, "description": ""}) for key in ("a", "b")]
+    other.attach(other.indexes()[0], dict.fromkeys(other.create(LABEL, foreign).values(), PROBES[0]))
+    rig.delivery.confirm([accepted])
+    assert rig.faulty.vectors() == 3
+
+
+def test_the_right_number_of_wrong_vectors_is_found_by_their_scores(start: Start) -> None:
+    """A batch whose search answers other scores is not what was sent."""
+    rig = start()
+    batch = batch_of(["1", "2"])
+    [receipt] = rig.deliver(batch)
+    scores = {receipt.record_ids[item.document.key]: item.scores[0][0] for item in batch.rows if item.scores[0]}
+    assert rig.delivery.holds_vectors(batch.id, [scores])
+    other = rig.faulty.honest_wire()
+    other.attach(other.indexes()[0], {receipt.record_ids["1"]: PROBES[0]})
+    assert not rig.delivery.holds_vectors(batch.id, [scores])
+
+
+@pytest.mark.parametrize("path", [IMPORT, UPSERT])
+def test_a_server_that_never_keeps_anything_ends_the_run_with_75(start: Start, path: str) -> None:
+    """Neither an endless loop nor a receipt."""
+    rig = start()
+    rig.faulty.decide = lambda seen: lose_commit if seen.path.endswith(path) else None
+    with pytest.raises(Unavailable) as caught:
+        rig.deliver(batch_of(["1", "2"]))
+    assert caught.value.exit_code == 75
+    assert rig.faulty.vectors() == 0
+
+
+def test_a_server_that_never_answers_a_create_ends_the_run_and_doubles_nothing(start: Start) -> None:
+    """Looked for and found whole at the first look: the records are taken as they are."""
+    rig = start()
+    rig.faulty.decide = lambda seen: act_then_close if seen.path.endswith(IMPORT) else None
+    rig.deliver(batch_of(["1", "2"]))
+    rig.assert_stored(["1", "2"])
+    assert len(rig.faulty.calls(IMPORT)) == 1
+
+
+def test_a_create_that_is_never_carried_out_is_tried_a_few_times_only(start: Start) -> None:
+    """Each look waits out the server's budget; the run gives up so that cron can try later."""
+    rig = start()
+    rig.faulty.decide = lambda seen: close_at_once if seen.path.endswith(IMPORT) else None
+    with pytest.raises(Unavailable):
+        rig.delivery.send(batch_of(["1", "2"]))
+    assert len(rig.faulty.calls(IMPORT)) == LOOK_TIMES
+    assert rig.faulty.keys(LABEL) == []
+
+
+def test_an_answer_that_is_lost_while_a_lost_batch_is_sent_again_is_looked_for_too(start: Start) -> None:
+    """Two faults in a row: the second create is carried out and its answer is lost."""
+    rig = start()
+    rig.faulty.on(IMPORT, lose_commit, act_then_close)
+    keys = ["1", "2"]
+    [receipt] = rig.deliver(batch_of(keys, bare=keys))
+    rig.assert_stored(keys, vectors=0)
+    assert set(receipt.record_ids) == set(keys)
+
+
+@pytest.mark.parametrize("status", [400, 409, 422])
+@pytest.mark.parametrize("position", range(5))
+def test_one_poison_row_costs_one_row_wherever_it_stands(start: Start, status: int, position: int) -> None:
+    """The server refuses the whole request and does not say which row it meant."""
+    rig = start()
+    poison = numbered(5)[position]
+
+    def decide(seen: Seen) -> Fault | None:
+        if seen.path.endswith(IMPORT) and any(row["byovKey"] == poison for row in seen.body["data"]):
+            return refuse(status, {"message": "Import failed: canary-of-a-row"})
+        return None
+
+    rig.faulty.decide = decide
+    accepted = rig.delivery.send(batch_of(numbered(5)))
+    rig.delivery.confirm([accepted])
+    rig.assert_stored([key for key in numbered(5) if key != poison])
+    [reject] = accepted.rejected
+    assert (reject.key, reject.stage, reject.code) == (poison, "write", f"http-{status}")
+    assert "canary" not in reject.reason
+
+
+def test_a_batch_of_nothing_but_poison_is_all_rejects_and_a_receipt_of_nothing(start: Start) -> None:
+    """The batch is settled: its position may move on."""
+    rig = start()
+    rig.faulty.decide = lambda seen: refuse(422) if seen.path.endswith(IMPORT) else None
+    accepted = rig.delivery.send(batch_of(["1", "2", "3"]))
+    assert {row.key for row in accepted.rejected} == {"1", "2", "3"}
+    [receipt] = rig.delivery.confirm([accepted])
+    assert receipt.record_ids == {}
+
+
+def test_a_row_that_is_refused_when_its_lost_batch_is_sent_again_is_a_reject_and_not_forgotten(start: Start) -> None:
+    """Stored at first, lost, refused at the second try: the receipt must not speak for a row that is not there."""
+    rig = start()
+    keys = ["1", "2"]
+    rig.faulty.on(IMPORT, lose_commit, refuse(422), None, refuse(422))
+    [receipt] = rig.deliver(batch_of(keys, bare=keys))
+    rig.assert_stored(["1"], vectors=0)
+    assert set(receipt.record_ids) == {"1"}
+
+
+@pytest.mark.parametrize("status", [408, 413])
+def test_a_request_that_is_too_large_is_halved_until_it_fits(start: Start, status: int) -> None:
+    """408 and 413 are rolled back; the same request again would meet the same limit."""
+    rig = start()
+
+    def decide(seen: Seen) -> Fault | None:
+        too_large = seen.path.endswith(IMPORT) and len(seen.body["data"]) > 3
+        return refuse(status) if too_large else None
+
+    rig.faulty.decide = decide
+    rig.deliver(batch_of(numbered(10)))
+    rig.assert_stored(numbered(10))
+    seen_before = len(rig.faulty.calls(IMPORT))
+    rig.deliver(batch_of(numbered(10, start=11)))
+    sizes = [len(seen.body["data"]) for seen in rig.faulty.calls(IMPORT)[seen_before:]]
+    assert max(sizes) <= 3  # what was learnt is kept: the next batch is not refused first
+
+
+@pytest.mark.parametrize("status", [408, 413])
+def test_vectors_that_are_too_many_for_one_call_are_halved(start: Start, status: int) -> None:
+    """The vectors call has the same limits as the create."""
+    rig = start()
+
+    def decide(seen: Seen) -> Fault | None:
+        too_large = seen.path.endswith(UPSERT) and len(seen.body["items"]) > 2
+        return refuse(status) if too_large else None
+
+    rig.faulty.decide = decide
+    rig.deliver(batch_of(numbered(7)))
+    rig.assert_stored(numbered(7))
+
+
+def test_a_single_row_that_is_too_large_is_rejected(start: Start) -> None:
+    """There is nothing left to halve."""
+    rig = start()
+    rig.faulty.decide = lambda seen: refuse(413) if seen.path.endswith(IMPORT) else None
+    accepted = rig.delivery.send(batch_of(["1"]))
+    assert [(row.key, row.code) for row in accepted.rejected] == [("1", "too-large")]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refuse(429),
+        refuse(429, headers={"retry-after": "3"}),
+        refuse(403),
+        refuse(400, {"message": "Import failed: ForsetiClient[7] can't acquire EXCLUSIVE ... deadlock wait cycle"}),
+    ],
+    ids=["429", "429 with Retry-After", "403 after success", "deadlock"],
+)
+@pytest.mark.parametrize("path", [IMPORT, UPSERT])
+def test_a_refusal_that_passes_is_waited_out_and_sent_again(start: Start, path: str, fault: Fault) -> None:
+    """The server did nothing: no look, no reject, no second copy."""
+    rig = start()
+    rig.faulty.on(path, fault, fault)
+    rig.deliver(batch_of(["1", "2"]))
+    rig.assert_stored(["1", "2"])
+    assert len(rig.time.waits) == 2
+    assert rig.faulty.calls(SEARCH) == []
+
+
+def test_retry_after_is_a_floor_under_the_wait(start: Start) -> None:
+    """A client that comes back too early is turned away again, or blocked."""
+    rig = start()
+    rig.faulty.on(IMPORT, refuse(429, headers={"retry-after": "40"}))
+    rig.deliver(batch_of(["1"]))
+    assert rig.time.waits[0] >= 40
+
+
+@pytest.mark.parametrize("path", [SEARCH, STATS, VECTOR_SEARCH, DELETE])
+def test_questions_and_deletes_are_asked_again_until_they_are_answered(start: Start, path: str) -> None:
+    """A recovery that stops at the first hiccup would leave a batch unsettled for no reason."""
+    rig = start()
+    if path == STATS:
+        rig.faulty.on(STATS, refuse(503), half_body, web_page, act_then(200, {}), act_then(200, {"data": None}))
+    else:
+        rig.faulty.on(IMPORT, _twice_then_close)
+        rig.faulty.on(UPSERT, lose_commit if path == VECTOR_SEARCH else None)
+        rig.faulty.on(path, refuse(503), act_then_close)
+    rig.deliver(batch_of(["1", "2"]))
+    rig.assert_stored(["1", "2"])
+
+
+def _twice_then_close(exchange: Any) -> None:
+    exchange.act()
+    act_then_close(exchange)
+
+
+def test_a_stop_ends_a_wait_at_once(start: Start) -> None:
+    """A signal must not have to wait for the server's budget."""
+    rig = start()
+    rig.time.stopped = True
+    rig.faulty.on(IMPORT, act_then_close)
+    with pytest.raises(Interrupted):
+        rig.delivery.send(batch_of(["1"]))
+
+
+def test_looking_for_a_batch_finds_all_of_its_pages(start: Start) -> None:
+    """A batch whose copies fill more than one page of the search must be seen whole."""
+    rig = start()
+    keys = numbered(700)
+    batch = batch_of(keys, bare=keys)
+    rig.faulty.on(IMPORT, _twice_then_close)
+    rig.deliver(batch)
+    _, total = rig.faulty.honest_wire().find(LABEL, {"byovBatch": batch.id}, limit=1)
+    assert total == len(keys)
+
+
+def test_no_error_of_a_delivery_holds_a_value_of_a_row(start: Start) -> None:
+    """What the server says quotes values; it goes no further than the status."""
+    rig = start(give_up_after_s=1.0)
+    rig.faulty.decide = lambda seen: refuse(429, {"message": "canary-5f0c"}) if seen.path.endswith(IMPORT) else None
+    with pytest.raises(MigrationError) as caught:
+        rig.delivery.send(batch_of(["1"]))
+    assert "canary" not in f"{caught.value}{caught.value.__cause__}{caught.value.next_step}"
