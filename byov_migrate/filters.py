@@ -16,7 +16,8 @@ _HEAD = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^\s"=!<>~()]+))\s*')
 _NULL = re.compile(r"is\s+(not\s+)?null\s*$", re.IGNORECASE)
 _COMPARE = re.compile(r"(<=|>=|!=|=|<|>|~)\s*(.*)$", re.DOTALL)
 _IN = re.compile(r"in\s*\((.*)\)\s*$", re.IGNORECASE | re.DOTALL)
-_ITEM = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,"]+?))\s*(?:,|$)')
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ITEM = re.compile(rf'\s*(?:{_QUOTED.pattern}|([^\s,"][^,"]*?))\s*(?:,|$)', re.DOTALL)
 
 
 class FilterError(ValueError):
@@ -30,7 +31,7 @@ class Filter:
     name: str
     operator: Operator
     values: tuple[str, ...] = ()
-    quoted: bool = False  # written in double quotes: a string, whatever it looks like
+    quoted: bool = False  # all of it written in double quotes: text, whatever it looks like
 
 
 def parse_filter(text: str) -> Filter:
@@ -43,7 +44,7 @@ def parse_filter(text: str) -> Filter:
     if null := _NULL.match(rest):
         return Filter(name, "is not null" if null.group(1) else "is null")
     if listed := _IN.match(rest):
-        return Filter(name, "in", _items(listed.group(1)))
+        return Filter(name, "in", *_items(listed.group(1)))
     if compared := _COMPARE.match(rest):
         value, quoted = _value(compared.group(2).strip())
         return Filter(name, cast(Operator, compared.group(1)), (value,), quoted)
@@ -51,22 +52,28 @@ def parse_filter(text: str) -> Filter:
 
 
 def _value(text: str) -> tuple[str, bool]:
-    if len(text) >= 2 and text[0] == text[-1] == '"':
-        return re.sub(r"\\(.)", r"\1", text[1:-1]), True
+    if quoted := _QUOTED.fullmatch(text):
+        return _unescaped(quoted.group(1)), True
+    if text.startswith('"'):
+        raise FilterError("has a double quote that is not closed at the end; inside a value it is written \\\"")
     if not text:
         raise FilterError("has no value; an empty string is written as two double quotes")
     return text, False
 
 
-def _items(text: str) -> tuple[str, ...]:
-    items, end = [], 0
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
+
+
+def _items(text: str) -> tuple[tuple[str, ...], bool]:
+    items, all_quoted, end = [], True, 0
     while end < len(text):
         item = _ITEM.match(text, end)
         if item is None:
             raise FilterError("has a list that is not 'in (a, b)'")
         quoted = item.group(1)
-        items.append(re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else item.group(2))
-        end = item.end()
+        items.append(_unescaped(quoted) if quoted is not None else item.group(2))
+        all_quoted, end = all_quoted and quoted is not None, item.end()
     if not items:
         raise FilterError("has an empty list")
-    return tuple(items)
+    return tuple(items), all_quoted

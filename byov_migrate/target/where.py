@@ -46,7 +46,7 @@ def _comparison(item: Filter) -> Any:
     if item.operator == "is not null":
         return {"$exists": True}
     if item.operator == "in":
-        return {"$in": _alike([_typed(value, quoted=False) for value in item.values], item.values)}
+        return {"$in": _alike([_typed(value, quoted=item.quoted) for value in item.values], item.values)}
     if item.operator == "~":
         return {"$contains": _searchable(item.values[0])}
     value = _typed(item.values[0], quoted=item.quoted)

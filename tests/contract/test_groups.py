@@ -118,6 +118,13 @@ def test_a_group_by_neither_property_nor_select_key_is_400(rushdb: Rushdb, fille
     assert "must include a property name or reference a select key" in message(response, 400)
 
 
+def test_a_selected_property_groups_too(rushdb: Rushdb, filled: str) -> None:
+    """Under the name it was given."""
+    select = {"batch": "$record.byovBatch", **COUNT}
+    query = {"groupBy": ["batch", "rows"], "select": select, "orderBy": MOST_FIRST}
+    assert groups(rushdb, filled, **query) == [{"batch": "a", "rows": 4}, {"batch": "b", "rows": 2}, {"rows": 1}]
+
+
 def test_an_unknown_aggregate_is_400(rushdb: Rushdb, filled: str) -> None:
     """There is no checksum and no hash among them."""
     response = rushdb.search(filled, groupBy=["sum"], select={"sum": {"$hash": "*"}})

@@ -224,6 +224,20 @@ def test_records_are_attached_and_detached_by_id(rushdb: Rushdb, job: str, compa
     assert counted(rushdb, kind) == 2
 
 
+def test_attaching_to_a_record_that_is_not_there_succeeds(rushdb: Rushdb, company: str, kind: str) -> None:
+    """201, and nothing done."""
+    body = {"targetIds": [record["__id"] for record in rushdb.find(company)], "type": kind}
+    data(rushdb.call("POST", "/relationships/01a20e4c-37c3-7e40-95fc-996f41d763a3", body), 201)
+    assert counted(rushdb, kind) == 0
+
+
+def test_attaching_in_no_known_direction_is_400(rushdb: Rushdb, job: str) -> None:
+    """As for a join."""
+    source = rushdb.find(job, {"n": 0})[0]["__id"]
+    body = {"targetIds": [source], "direction": "sideways"}
+    assert "Expected 'in' | 'out'" in message(rushdb.call("POST", f"/relationships/{source}", body), 400)
+
+
 def test_attaching_nothing_is_400(rushdb: Rushdb, job: str) -> None:
     """`targetIds` is needed."""
     source = rushdb.find(job, {"n": 0})[0]["__id"]

@@ -134,6 +134,14 @@ class TestUniquenessConstraint:
         rushdb.create(label, [{"x": 1}, {"x": 2}])
         assert rushdb.total(label) == 2
 
+    def test_it_can_be_made_when_records_are_there(
+        self, rushdb: Rushdb, label: str, make_unique: Callable[[str, str], None]
+    ) -> None:
+        """An operator makes it late as well as early."""
+        rushdb.create(label, [{"k": "a"}, {"x": 1}])
+        make_unique(label, "k")
+        assert rushdb.import_rows(label, [{"k": "a"}]).status_code == 400
+
     def test_it_binds_all_projects(
         self, rushdb: Rushdb, label: str, other_key: str, make_unique: Callable[[str, str], None]
     ) -> None:

@@ -151,6 +151,12 @@ def test_deleted_records_are_not_found(rushdb: Rushdb, filled: str, text: str) -
     assert "same" not in {hit["k"] for hit in data(rushdb.nearest(filled, text, EAST, limit=100))}
 
 
+def test_a_hit_with_a_property_named_records_is_empty(rushdb: Rushdb, filled: str, text: str) -> None:
+    """Not even its score arrives."""
+    rushdb.create(filled, [{"k": "same", "records": 1}], mergeBy=["k"])
+    assert rushdb.exact(filled, text, EAST, limit=1) == [[]]
+
+
 @pytest.mark.parametrize("where", [{}, {"n": 1}], ids=["shared", "exact"])
 def test_a_zero_query_vector_is_500(rushdb: Rushdb, filled: str, text: str, where: Any) -> None:
     """It has no direction."""

@@ -149,6 +149,11 @@ def test_options_without_suggest_types_turn_everything_into_text(
     assert (text, "string") == (record["value"], record["__proptypes"]["value"])
 
 
+def test_without_suggest_types_lists_become_texts_too(rushdb: Rushdb, label: str) -> None:
+    """Element by element."""
+    assert stored(rushdb, label, [1, None, True], suggestTypes=False) == (["1", "true"], "string")
+
+
 def test_without_options_types_are_kept(rushdb: Rushdb, label: str) -> None:
     """`suggestTypes` is on when nobody speaks of options."""
     data(rushdb.call("POST", "/records/import/json", {"label": label, "data": [{"value": 1}]}), 201)

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.delivery_rig import start
 from tests.faults.faulty_rushdb import FaultyRushDB, FaultyServer, faulty_server
 from tests.faults.virtual_time import VirtualTime
+
+__all__ = ["start"]
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,8 @@ import pytest
 
 from byov_migrate.errors import Ambiguous
 from byov_migrate.target.wire import Outbound
-from tests.faults.faulty_rushdb import (
-    IMPORT,
-    FaultyRushDB,
-    act_then_close,
-    act_then_reset,
-    close_at_once,
-    lose_commit,
-)
+from tests.faults.exchange import IMPORT, act_then_close, act_then_reset, close_at_once, lose_commit
+from tests.faults.faulty_rushdb import FaultyRushDB
 
 ROW = Outbound("1", {"byovKey": "1", "title": "x"})
 
