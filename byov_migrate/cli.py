@@ -6,6 +6,7 @@ Every import of a job stands inside its command: `--help` must not wait for a da
 from __future__ import annotations
 
 import functools
+import getpass
 import inspect
 import os
 import sys
@@ -34,7 +35,9 @@ app = typer.Typer(
 )
 model_app = typer.Typer(help="About a model directory.", no_args_is_help=True, rich_markup_mode=None)
 rejects_app = typer.Typer(help="Rows that were refused.", no_args_is_help=True, rich_markup_mode=None)
+state_app = typer.Typer(help="The state file of a migration.", no_args_is_help=True, rich_markup_mode=None)
 demo_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(state_app, name="state")
 app.add_typer(demo_app, name="demo")
 app.add_typer(model_app, name="model")
 app.add_typer(rejects_app, name="rejects")
@@ -282,6 +285,75 @@ def rejects_list(options: Options, table: TableName = None) -> None:
         return list_rejects(options.load(), table=table, surroundings=around)
 
     _run("rejects list", options, job, print_rejects)
+
+
+@rejects_app.command("retry")
+@_with_options
+def rejects_retry(options: Options, table: TableName = None) -> None:
+    """Read the rejected rows again, and send those that are fit now."""
+    from byov_migrate.report.results import print_retry
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.jobs.rejects import retry_rejects
+
+        return retry_rejects(options.load(), table=table, surroundings=around)
+
+    _run("rejects retry", options, job, print_retry)
+
+
+@rejects_app.command("accept")
+@_with_options
+def rejects_accept(
+    options: Options,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with who and when.")],
+    key: Annotated[str | None, typer.Argument(help="The row's key.")] = None,
+    code: Annotated[str | None, typer.Option("--code", help="All rejects of this code.")] = None,
+    table: TableName = None,
+) -> None:
+    """Accept a rejected row as it is: no difference any more."""
+    from byov_migrate.report.results import print_accepted
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.jobs.rejects import accept_rejects
+
+        chosen = {"key": key, "code": code, "table": table}
+        return accept_rejects(options.load(), reason=reason, by=getpass.getuser(), surroundings=around, **chosen)
+
+    _run("rejects accept", options, job, print_accepted)
+
+
+@state_app.command("backup")
+@_with_options
+def state_backup(
+    options: Options,
+    file: Annotated[Path, typer.Argument(help="A new file; it will hold the hash key too: keep it safe.")],
+) -> None:
+    """Copy the state and its hash key into one file, also while a run is at work."""
+    from byov_migrate.report.results import print_backup
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.jobs.backup import backup_state
+
+        return backup_state(options.load(), file, surroundings=around)
+
+    _run("state backup", options, job, print_backup)
+
+
+@state_app.command("restore")
+@_with_options
+def state_restore(
+    options: Options,
+    file: Annotated[Path, typer.Argument(help="A file that `state backup` made.")],
+) -> None:
+    """Put a backup in place of a state that is gone. The old copy, should it turn up again, then only reads."""
+    from byov_migrate.report.results import print_backup
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.jobs.backup import restore_state
+
+        return restore_state(options.load(), file, surroundings=around)
+
+    _run("state restore", options, job, print_backup)
 
 
 @model_app.command("show")

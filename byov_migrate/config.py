@@ -160,7 +160,7 @@ class TargetConfig(_Model):
 
     url: str
     api_key: LocatedSecret
-    proxy: str | None = None
+    proxy: Annotated[str, AfterValidator(config_checks.check_proxy)] | None = Field(default=None, repr=False)
     ca_file: LocalPath | None = None
     tls: Literal["verify-full", "insecure"] = "verify-full"
     wire: Literal["auto", "rest", "engine"] = "auto"
@@ -339,12 +339,12 @@ def load_config(path: Path, environment: Mapping[str, str]) -> Config:
 
 def parse_config(given: dict[str, Any], environment: Mapping[str, str], *, base: Path, stem: str) -> Config:
     """As `load_config`, from parsed TOML; relative paths are relative to `base`."""
-    problems: list[str] = []
+    problems = config_checks.literal_passwords(given)
     filled = config_checks.fill_from_environment(given, environment, problems)
     try:
         config = Config.model_validate({"name": stem, "base": base, **filled}, context={"base": base})
     except ValidationError as error:
-        problems += [config_checks.describe(item, Config) for item in error.errors(include_url=False)]
+        problems += config_checks.describe_all(error, Config)
         raise _mistakes(problems) from None  # the cause would print the values given
     problems += config_checks.collisions(config)
     if problems:

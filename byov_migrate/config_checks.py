@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
     from byov_migrate.config import Config, TableConfig
@@ -32,12 +32,36 @@ def is_loopback(host: str) -> bool:
 def check_target_url(url: str, *, insecure: bool) -> None:
     """Raise ValueError: only http and https, no password inside, plain http to loopback alone."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_web_address(url):
         raise ValueError("url: is no http or https address")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("url: must hold no user, password, query or fragment; the key goes into api_key")
     if parts.scheme == "http" and not is_loopback(parts.hostname) and not insecure:
         raise ValueError('url: plain http would send the key in the clear; use https, or say tls = "insecure"')
+
+
+def check_proxy(url: str) -> str:
+    """Raise ValueError for what the HTTP client could not use."""
+    if not _is_web_address(url):
+        raise ValueError("is no http or https address")
+    return url
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False
+
+
+def literal_passwords(given: Mapping[str, Any]) -> list[str]:
+    """Passwords that are written where an address is meant."""
+    target = given.get("target")
+    proxy = target.get("proxy") if isinstance(target, Mapping) else None
+    if not isinstance(proxy, str) or "@" not in proxy:
+        return []
+    return ['target.proxy: holds a user or password, which is never written here; use { env = "NAME" }']
 
 
 def fill_from_environment(
@@ -64,6 +88,17 @@ def dotted(path: tuple[int | str, ...]) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) or step.isdigit() else f".{step}"
     return text.lstrip(".")
+
+
+def describe_all(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    """One line for each mistake. A list that is short only because its entries are wrong is none."""
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    return [
+        describe(item, root)
+        for item in items
+        if item["type"] != "too_short" or not any(place[:-1][: len(item["loc"])] == item["loc"] for place in places)
+    ]
 
 
 def describe(item: Any, root: type[BaseModel]) -> str:
@@ -182,12 +217,18 @@ def _withheld_elsewhere(config: Config) -> Iterator[str]:
                 continue
             for column in set(embedding.text.columns) - set(table.columns):
                 withheld[table.name, column] = f"tables[{i}].embeddings[{j}].text"
-    entries = [(f"nodes[{i}].column", node.table, node.column) for i, node in enumerate(config.nodes)]
-    entries += [
-        (f"tables[{i}].columns[{j}]", table.name, column)
-        for i, table in enumerate(config.tables)
-        for j, column in enumerate(table.columns)
-    ]
-    for path, table_name, column in entries:
+    for path, table_name, column in _sent(config):
         if (table_name, column) in withheld:
             yield f"{path}: {table_name}.{column} is withheld by {withheld[table_name, column]} and would be sent here"
+
+
+def _sent(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Every column that leaves as it is: key path, table, column."""
+    for i, node in enumerate(config.nodes):
+        yield f"nodes[{i}].column", node.table, node.column
+    for i, table in enumerate(config.tables):
+        for j, column in enumerate(table.columns):
+            yield f"tables[{i}].columns[{j}]", table.name, column
+        for j, embedding in enumerate(table.embeddings):
+            for column in embedding.text.columns if embedding.text and embedding.send_text else ():
+                yield f"tables[{i}].embeddings[{j}].text", table.name, column

@@ -55,7 +55,7 @@ def _value(text: str) -> tuple[str, bool]:
     if quoted := _QUOTED.fullmatch(text):
         return _unescaped(quoted.group(1)), True
     if text.startswith('"'):
-        raise FilterError("has a double quote that is not closed at the end; inside a value it is written \\\"")
+        raise FilterError('has a double quote that is not closed at the end; inside a value it is written \\"')
     if not text:
         raise FilterError("has no value; an empty string is written as two double quotes")
     return text, False

@@ -64,10 +64,13 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of one stored range in key order, and the position reached when all of them are settled."""
+    """Rows of one stored range in key order, and the position reached when all of them are settled.
+
+    `position` is None for rows that were asked for by key and move nothing on.
+    """
 
     rows: tuple[Row | Rejected, ...]
-    position: Position
+    position: Position | None
 
 
 @dataclass(frozen=True, slots=True)

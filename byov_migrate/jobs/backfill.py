@@ -8,18 +8,15 @@ from dataclasses import dataclass, replace
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import DifferencesFound
 from byov_migrate.jobs import table_work
-from byov_migrate.jobs.documents import Composer, leaving, staying
-from byov_migrate.jobs.embedding import Embedder
+from byov_migrate.jobs.documents import leaving, staying
+from byov_migrate.jobs.moving import Mover, move, mover
 from byov_migrate.jobs.opening import Ends, opened
-from byov_migrate.jobs.pipeline import Pipeline, TableFlow, Totals
-from byov_migrate.jobs.recovery import settle_intents
+from byov_migrate.jobs.pipeline import Totals
+from byov_migrate.jobs.ranges import range_pages
 from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models, TableWork
 from byov_migrate.records import Page
-from byov_migrate.source import TableReader
-from byov_migrate.target import provision
-from byov_migrate.target.delivery import Delivery, Destination
 
 RANGE_ROWS = 10_000
 PAGE_ROWS_READY = 1000
@@ -83,41 +80,9 @@ def backfill(
 
 
 def _backfill_table(ends: Ends, table: TableConfig, models: Models, limit: int | None) -> TableResult:
-    reader = ends.reader(table)
-    work = _prepare(ends, table, reader, models)
-    delivery = table_work.delivery_for(ends.config, ends.wire, ends.server, work, ends.patience, ends.around)
-    _plan_once(ends, work)
-    settle_intents(
-        table.name,
-        work.properties,
-        ends.state,
-        delivery,
-        ends.patience,
-        request_budget_s=provision.request_budget_s(ends.config.target, ends.server),
-        surroundings=ends.around,
-    )
-    delivery.begin_counting()
-    return _move(ends, work, delivery, limit)
-
-
-def _prepare(ends: Ends, table: TableConfig, reader: TableReader, models: Models) -> TableWork:
-    """Check everything that can be checked, then claim the label: a refusal comes before the first write."""
-    plans = table_work.embedding_plans(table, reader, models, ends.digests)
-    known = ends.patience.retry(ends.wire.indexes)
-    project = known[0].project if known else None
-    places = table_work.place_fields(ends.system, ends.source_identity.database, ends.digests, project)
-    fields = table_work.settle_scope(ends.state, table, reader, plans, places)
-    indexes = table_work.occupy(ends.wire, ends.patience, ends.state, table, plans, ends.source_name(table))
-    if indexes:
-        fields["target.project"] = indexes[0].project
-    ends.state.scope.adopt(fields)
-    if ends.server.kind == "cloud":
-        provision.try_paid_queries(ends.wire, ends.patience, table.label, indexes)
-    mode = table_work.write_mode(ends.config, ends.server)
-    destination = Destination(table.label, indexes, mode, tuple(plan.probes for plan in plans))
-    fingerprints = tuple(plan.fingerprint for plan in plans)
-    composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints)
-    return TableWork(table, reader, plans, composer, destination)
+    chosen = mover(ends, table, models)
+    _plan_once(ends, chosen.work)
+    return _move(chosen, limit)
 
 
 def _plan_once(ends: Ends, work: TableWork) -> None:
@@ -130,35 +95,20 @@ def _plan_once(ends: Ends, work: TableWork) -> None:
     ends.note("planned", table=name, rows=planned.rows, ranges=len(planned.ranges))
 
 
-def _move(ends: Ends, work: TableWork, delivery: Delivery, limit: int | None) -> TableResult:
-    name, config = work.table.name, ends.config
+def _move(chosen: Mover, limit: int | None) -> TableResult:
+    ends, work = chosen.ends, chosen.work
+    name = work.table.name
     plan = ends.state.journal.plan(name)
-    rows_planned = plan.rows if plan else 0
-    stored_before, sent_before = ends.state.ledger.count_records(name), ends.wire.bytes_sent
-    stopwatch = Stopwatch(ends.around.monotonic, {"write": config.target.writers})
-    left = None if limit is None else max(limit - stored_before, 0)
-    flow = TableFlow(
-        name,
-        work.table.label,
-        work.properties,
-        rows_planned if limit is None else min(limit, rows_planned),
-        config.target.batch_rows,
-        config.target.writers,
-        _ceiling(work.table.reject_ceiling, rows_planned),
-    )
-    embedder = Embedder(work.composer, work.plans, stopwatch)
-    pipeline = Pipeline(flow, work.composer, embedder, delivery, ends.state, ends.around, stopwatch)
-    totals = pipeline.run(_pages(ends, work, left))
+    rows = plan.rows if plan else 0
+    sent_before = ends.wire.bytes_sent
+    left = None if limit is None else max(limit - ends.state.ledger.count_records(name), 0)
+    total = rows if limit is None else min(limit, rows)
+    totals, stopwatch = move(chosen, _pages(ends, work, left), total=total, rows=rows)
     complete = limit is None or not _rest_of_plan(ends, name)
     if complete:
         _compare_counts(ends, work)
     result = _result(ends, work, totals, stopwatch, ends.wire.bytes_sent - sent_before)
     return replace(result, complete=complete, rows_in_source=work.reader.count() if complete else None)
-
-
-def _ceiling(configured: int | None, rows: int) -> int:
-    """The greater of 100 rows and 5 %, unless configured."""
-    return configured if configured is not None else max(100, rows // 20)
 
 
 def _rest_of_plan(ends: Ends, name: str) -> bool:
@@ -170,7 +120,7 @@ def _pages(ends: Ends, work: TableWork, left: int | None) -> Iterator[Page]:
     """The pages of every open range, in key order, at most `left` rows of them that are not stored yet."""
     page_rows = PAGE_ROWS_EMBEDDED if work.embeds else PAGE_ROWS_READY
     ranges = ends.state.journal.open_ranges(work.table.name)
-    pages = (page for key_range in ranges for page in work.reader.pages(key_range, page_rows))
+    pages = (page for key_range in ranges for page in range_pages(work.reader, key_range, page_rows, ends.patience))
     if left is None:
         yield from pages
         return
@@ -185,12 +135,13 @@ def _pages(ends: Ends, work: TableWork, left: int | None) -> Iterator[Page]:
 
 def _first_new(page: Page, known: set[str], left: int) -> Page:
     """The page cut after its `left`-th row that is not stored yet."""
+    position = page.position
     for count, row in enumerate(page.rows):
         if row.key not in known:
             left -= 1
         if left == 0 and count + 1 < len(page.rows):
             rows = page.rows[: count + 1]
-            return Page(rows, replace(page.position, upto=rows[-1].position, done=False))
+            return Page(rows, position and replace(position, upto=rows[-1].position, done=False))
     return page
 
 

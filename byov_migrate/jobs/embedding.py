@@ -34,7 +34,7 @@ class EmbeddedPage:
     """A page after embedding, with what the summary counts."""
 
     rows: tuple[Embedded | Rejected, ...]
-    position: Position
+    position: Position | None
     texts: int = 0
     tokens: int = 0
     truncated: int = 0

@@ -88,6 +88,16 @@ def opened(config: Config, command: str, around: Surroundings) -> Iterator[Ends]
             raise
 
 
+@contextlib.contextmanager
+def written_state(config: Config, command: str, around: Surroundings) -> Iterator[State]:
+    """The state alone, to be written under the run lock. Raise Refused when there is none yet."""
+    with contextlib.ExitStack() as stack:
+        _lock(stack, config, command, around)
+        state = stack.enter_context(contextlib.closing(open_state(config.state_path, around.clock, create=False)))
+        state.runs.begin_run(command)
+        yield state
+
+
 def _lock(stack: contextlib.ExitStack, config: Config, command: str, around: Surroundings) -> None:
     config.state_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:

@@ -142,7 +142,8 @@ class Pipeline:
             rows = [row for row in page.rows if isinstance(row, Embedded)]
             for start in range(0, max(len(rows), 1), self._flow.batch_rows):
                 pending = self._add(pending, rows[start : start + self._flow.batch_rows], writers)
-            pending.covers[page.position.range_id] = page.position
+            if page.position is not None:
+                pending.covers[page.position.range_id] = page.position
             if len(pending.rows) >= self._flow.batch_rows or self._around.monotonic() - pending.since >= FLUSH_S:
                 pending = self._send(pending, writers)
         return pending

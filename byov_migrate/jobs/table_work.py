@@ -115,7 +115,7 @@ def occupy(
     source: str,
 ) -> tuple[Index, ...]:
     """Claim the label and make its indexes."""
-    marker = provision.Marker(table.label, state.runs.state_id, source)
+    marker = provision.Marker(table.label, state.runs.state_id, source, state.runs.generation)
     provision.claim_label(wire, patience, marker, records_known=state.ledger.count_records(table.name))
     dimensions = {plan.config.property_name: plan.dimension for plan in plans}
     return provision.ensure_indexes(wire, patience, table.label, dimensions)

@@ -17,8 +17,10 @@ from byov_migrate.report.live import clock_text
 
 if TYPE_CHECKING:
     from byov_migrate.jobs.backfill import BackfillResult, TableResult
+    from byov_migrate.jobs.backup import BackupResult
     from byov_migrate.jobs.demo.run import DemoResult
     from byov_migrate.jobs.plan import PlanResult
+    from byov_migrate.jobs.rejects import RetryResult
     from byov_migrate.jobs.search import SearchResult
     from byov_migrate.jobs.show import RecordView
     from byov_migrate.jobs.status import Status, TableStatus
@@ -190,6 +192,21 @@ def print_rejects(rows: Sequence[Mapping[str, Any]]) -> None:
         setting = f"   try: {row['setting']}" if row["setting"] else ""
         print(f"{row['table_name']}  {row['key']}  {row['stage']}{column}: {row['code']}, {row['reason']}{setting}")
     print(f"{len(rows)} rejected rows", file=sys.stderr)
+
+
+def print_retry(result: RetryResult) -> None:
+    """What became of the rejects."""
+    print(f"{result.stored:,} stored, {result.rejected:,} still rejected, {result.gone:,} gone from the source")
+
+
+def print_accepted(count: int) -> None:
+    """How many rejects were accepted."""
+    print(f"{count:,} rejected rows accepted")
+
+
+def print_backup(result: BackupResult) -> None:
+    """What was copied where."""
+    print(f"state {result.state_id[:8]}, generation {result.generation}, with its hash key: {result.file}")
 
 
 def last_line(command: str, error: MigrationError) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from byov_migrate.sandbox.records import Stored, stored_from
-from byov_migrate.sandbox.replies import Refusal, invalid_body, refused
+from byov_migrate.sandbox.replies import Refusal, database_failure, invalid_body, refused
 from byov_migrate.sandbox.store import Session
 from byov_migrate.sandbox.values import as_number
 from byov_migrate.sandbox.where import Condition, compile_where, joined, json_path
@@ -188,8 +188,10 @@ def _columns(query: Query) -> list[Column]:
                 400,
                 f'groupBy field reference "{reference}" must include a property name or reference a select key.',
             )
-    grouped = {column.name for column in columns}
-    return columns + [_column(key, expression) for key, expression in query.select.items() if key not in grouped]
+    aggregates = {key: value for key, value in query.select.items() if isinstance(value, dict)}
+    if any(reference in query.select.keys() - aggregates.keys() for reference in query.group_by):
+        raise database_failure()  # a plain property under another name cannot be grouped by, and is left out otherwise
+    return columns + [_column(key, expression) for key, expression in aggregates.items()]
 
 
 def _column(key: str, expression: Any) -> Column:
@@ -197,8 +199,6 @@ def _column(key: str, expression: Any) -> Column:
     if field is None:
         return Column(key, "count(*)", (), aggregate=True)
     path = json_path(field)
-    if operator is None:
-        return Column(key, "g.body -> ?", (path,), aggregate=False)
     value, kind = "json_extract(g.body, ?)", "json_type(g.body, ?)"
     number = f"CASE WHEN {kind} IN ('integer', 'real') THEN {value} END"
     text = f"CASE WHEN {kind} = 'text' THEN {value} END"
@@ -209,7 +209,7 @@ def _column(key: str, expression: Any) -> Column:
         "$avg": Column(key, f"avg({number})", both, aggregate=True),
         "$min": Column(key, f"coalesce(min({text}), min({number}))", both + both, aggregate=True),
         "$max": Column(key, f"coalesce(max({number}), max({text}))", both + both, aggregate=True),
-    }[operator]
+    }[str(operator)]
 
 
 def _order_of_groups(order: Any, columns: Sequence[Column]) -> str:

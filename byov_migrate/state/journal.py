@@ -145,6 +145,20 @@ class Journal:
             _forget_rejects(connection, table, [row["key"] for row in records])
             connection.execute(delete(schema.intent).where(schema.intent.c.batch == intent.batch))
 
+    def accept_rejects(self, table: str, *, key: str | None, code: str | None, by: str, reason: str) -> int:
+        """Accept the reject of a key, or all of a code; return how many there were. Accepted ones are no difference."""
+        columns = schema.reject.c
+        chosen = columns.key == key if key is not None else columns.code == code
+        values = {"accepted_at": self._store.clock(), "accepted_by": by, "accepted_reason": reason}
+        with self._store.writing() as connection:
+            statement = update(schema.reject).where(columns.table_name == table, chosen).values(**values)
+            return int(connection.execute(statement).rowcount)
+
+    def forget_rejects(self, table: str, keys: Sequence[str]) -> None:
+        """Drop rejects of rows that are gone from the source."""
+        with self._store.writing() as connection:
+            _forget_rejects(connection, table, keys)
+
     def _reject(self, connection: Connection, table: str, row: Rejected) -> bool:
         """Store or renew one reject; True when the key was not rejected before."""
         now, columns = self._store.clock(), schema.reject.c

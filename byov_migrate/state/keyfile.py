@@ -25,8 +25,7 @@ def open_hash_key(secret: Secret, environment: Mapping[str, str], *, create: boo
             raise Refused(
                 f"the hash key {secret.file.name} is gone, and the state depends on it; put it back from your backup"
             )
-        with translated_errors(secret.file):
-            _write_key(secret.file)
+        write_key(secret.file, secrets.token_hex(KEY_BYTES))
     text = secret.read(environment)
     try:
         key = bytes.fromhex(text)
@@ -37,17 +36,18 @@ def open_hash_key(secret: Secret, environment: Mapping[str, str], *, create: boo
     return Digests(key)
 
 
-def _write_key(path: Path) -> None:
-    """Durable before use: a key lost to a power cut would orphan every record written with it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(KEY_BYTES) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.link(temporary, path)  # unlike rename, fails when another process was first
-    temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+def write_key(path: Path, key: str) -> None:
+    """Write a key of hexadecimal digits, durable before use: one lost to a power cut would orphan every record."""
+    with translated_errors(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)  # unlike rename, fails when another process was first
+        temporary.unlink()
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)

@@ -24,6 +24,12 @@ class Runs:
         with self._store.reading() as connection:
             return str(connection.execute(fact("state_id")).scalar_one())
 
+    @property
+    def generation(self) -> int:
+        """1 at birth, one more each time the state is restored; a copy with a lower one only reads."""
+        with self._store.reading() as connection:
+            return int(connection.execute(fact("generation")).scalar_one_or_none() or 1)
+
     def begin_run(self, command: str) -> str:
         """Make this process the one that may write, and return the run's id."""
         run, now = uuid.uuid4().hex, self._store.clock()

@@ -83,7 +83,7 @@ class Marker:
     label: str
     state: str
     source: str
-    generation: int = 1
+    generation: int
 
     def properties(self) -> dict[str, str | int]:
         """As stored."""
@@ -143,8 +143,14 @@ def _require_ours(wire: Wire, patience: Patience, found: Sequence[Stored], marke
             f" {str(first.properties.get('byovState'))[:8]}, this one is {marker.state[:8]}); nothing was written."
             " Use the state that wrote it, or another label"
         )
-    if int(first.properties.get("byovGeneration", 1)) > marker.generation:
-        raise Refused(f"a later copy of this state has taken over {marker.label}; this one only reads")
+    stored = int(first.properties.get("byovGeneration", 1))
+    if stored > marker.generation:
+        raise Refused(
+            f"a later copy of this state has taken over {marker.label} (generation {stored}, this one is"
+            f" {marker.generation}); this one only reads"
+        )
+    if stored < marker.generation:
+        patience.retry(lambda: wire.replace(MARKER_LABEL, first.record_id, marker.properties()))
 
 
 def try_paid_queries(wire: Wire, patience: Patience, label: str, indexes: Sequence[Index]) -> None:

@@ -118,11 +118,18 @@ def test_a_group_by_neither_property_nor_select_key_is_400(rushdb: Rushdb, fille
     assert "must include a property name or reference a select key" in message(response, 400)
 
 
-def test_a_selected_property_groups_too(rushdb: Rushdb, filled: str) -> None:
-    """Under the name it was given."""
+def test_a_property_in_select_is_left_out_of_groups(rushdb: Rushdb, filled: str) -> None:
+    """Only `groupBy` names the properties of a group."""
     select = {"batch": "$record.byovBatch", **COUNT}
-    query = {"groupBy": ["batch", "rows"], "select": select, "orderBy": MOST_FIRST}
-    assert groups(rushdb, filled, **query) == [{"batch": "a", "rows": 4}, {"batch": "b", "rows": 2}, {"rows": 1}]
+    query = {"groupBy": ["$record.byovBatch"], "select": select, "orderBy": MOST_FIRST, "limit": 1}
+    assert groups(rushdb, filled, **query) == [{"byovBatch": "a", "rows": 4}]
+
+
+def test_grouping_by_a_renamed_property_is_500(rushdb: Rushdb, filled: str) -> None:
+    """Only an aggregate may be named by its select key."""
+    select = {"batch": "$record.byovBatch", **COUNT}
+    response = rushdb.search(filled, groupBy=["batch"], select=select, orderBy=MOST_FIRST)
+    assert message(response, 500) == "Neo4j database error occurred"
 
 
 def test_an_unknown_aggregate_is_400(rushdb: Rushdb, filled: str) -> None:

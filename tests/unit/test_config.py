@@ -566,7 +566,7 @@ def test_a_table_by_name_or_label() -> None:
     """As on the command line; another name lists what there is."""
     config = parse(given())
     assert config.table("Job") is config.table("public.job") is config.tables[0]
-    with pytest.raises(ConfigurationError, match="there are: public.job"):
+    with pytest.raises(ConfigurationError, match=r"there are: public\.job"):
         config.table("job")
 
 
@@ -574,7 +574,7 @@ def test_a_configuration_cannot_be_changed() -> None:
     """A value that was checked stays as it was checked."""
     config = parse(given())
     with pytest.raises(ValueError, match="frozen"):
-        config.name = "other"  # type: ignore[misc]
+        config.name = "other"
 
 
 def test_a_file_is_read_with_its_own_folder_as_base(tmp_path: Path) -> None:
