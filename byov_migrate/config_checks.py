@@ -36,7 +36,7 @@ def check_target_url(url: str, *, insecure: bool) -> None:
         raise ValueError("url: is no http or https address")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("url: must hold no user, password, query or fragment; the key goes into api_key")
-    if parts.scheme == "http" and not is_loopback(parts.hostname) and not insecure:
+    if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not insecure:
         raise ValueError('url: plain http would send the key in the clear; use https, or say tls = "insecure"')
 
 

@@ -135,7 +135,7 @@ def delivery_for(
     budget_s = provision.request_budget_s(config.target, server)
     mode = work.destination.mode
     surroundings.log("write-mode", label=work.table.label, mode=mode, server=server.kind, request_budget_s=budget_s)
-    return Delivery(wire, work.destination, patience, request_budget_s=budget_s)
+    return Delivery(wire, work.destination, patience, request_budget_s=budget_s, writers=config.target.writers)
 
 
 def require_known_tables(config: Config) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from byov_migrate.config import EmbeddingConfig, TableConfig
 from byov_migrate.errors import Refused
+from byov_migrate.filters import Filter
 from byov_migrate.state import schema
 from byov_migrate.state.store import Store, replacing
 
@@ -79,8 +80,8 @@ def table_fields(table: TableConfig, key: Sequence[str], fingerprints: Mapping[s
         "columns": list(table.columns),
         "rename": dict(table.rename),
         "types": dict(table.types),
-        "where": [_filter_text(item) for item in table.where],
-        "deleted_when": _filter_text(table.deleted_when) if table.deleted_when else None,
+        "where": [_filter_parts(item) for item in table.where],
+        "deleted_when": _filter_parts(table.deleted_when) if table.deleted_when else None,
         "label": table.label,
         "key": list(key),
         "hash_key_values": table.hash_key_values,
@@ -103,8 +104,9 @@ def _embedding_fields(embedding: EmbeddingConfig, fingerprint: str | None) -> di
     }
 
 
-def _filter_text(item: Any) -> str:
-    return " ".join([item.name, item.operator, *item.values])
+def _filter_parts(item: Filter) -> list[str]:
+    """Apart, not joined: `in (a b)` and `in (a, b)` are two filters."""
+    return [item.name, item.operator, *item.values]
 
 
 def change_class(field: str) -> ChangeClass:
@@ -121,10 +123,17 @@ def compare(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[Diffe
     fields = [field for field in stored if field in current or field.partition("].")[0] in tables]
     fields += [field for field in current if field not in stored and field.partition("].")[0] in _tables(stored)]
     return [
-        Difference(field, change_class(field), stored.get(field), current.get(field))
+        Difference(field, _class_between(field, stored, current), stored.get(field), current.get(field))
         for field in fields
         if stored.get(field) != current.get(field)
     ]
+
+
+def _class_between(field: str, stored: Mapping[str, Any], current: Mapping[str, Any]) -> ChangeClass:
+    """A new embedding only has to be written; one that is gone or renamed leaves an index nobody keeps current."""
+    if ".embeddings[" in field and field not in stored:
+        return "apply"
+    return "another" if ".embeddings[" in field and field not in current else change_class(field)
 
 
 def _tables(fields: Mapping[str, Any]) -> set[str]:

@@ -16,14 +16,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 from byov_migrate.digests import SCORE_TOLERANCE
 from byov_migrate.errors import Ambiguous, Retriable, RowRefused, TooLarge, Unavailable
 from byov_migrate.records import Batch, Embedded, Receipt, Rejected, Vector
+from byov_migrate.target.pace import Pace
 from byov_migrate.target.retry import Patience
 from byov_migrate.target.wire import Index, Outbound, Stored, Wire
 
+T = TypeVar("T")
 WriteMode = Literal["inline", "two-call"]
 FIND_ROWS = 1000
 LOOK_TIMES = 5
@@ -62,13 +64,20 @@ class Accepted:
 class Delivery:
     """Sends and confirms the batches of one label. `send` may be called from several threads, `confirm` from one."""
 
-    def __init__(self, wire: Wire, destination: Destination, patience: Patience, *, request_budget_s: float) -> None:
+    def __init__(
+        self, wire: Wire, destination: Destination, patience: Patience, *, request_budget_s: float, writers: int = 1
+    ) -> None:
         self._wire = wire
         self._to = destination
         self._patience = patience
         self._budget_s = request_budget_s
+        self._pace = Pace(writers)
         self._rows_limit = FIND_ROWS
         self._counted = [0] * len(destination.indexes)
+
+    def _ask(self, action: Callable[[], T]) -> T:
+        """One request, in turn, as often as patience allows."""
+        return self._patience.retry(lambda: self._pace.ask(action))
 
     def send(self, batch: Batch) -> Accepted:
         """Create the batch's records and attach their vectors; rows the server refuses come back as rejects.
@@ -109,7 +118,7 @@ class Delivery:
         """Create rows, adding their ids; halve what is too large or refused, down to the single row."""
         outbound = [self._outbound(item) for item in rows]
         try:
-            made = self._patience.retry(lambda: self._wire.create(self._to.label, outbound))
+            made = self._ask(lambda: self._wire.create(self._to.label, outbound))
         except TooLarge as error:
             if len(rows) == 1:
                 return [_reject(rows[0], "too-large", str(error))]
@@ -139,7 +148,7 @@ class Delivery:
             return
         index = self._to.indexes[number]
         try:
-            self._patience.retry(lambda: _repeatable(lambda: self._wire.attach(index, vectors)))
+            self._ask(lambda: _repeatable(lambda: self._wire.attach(index, vectors)))
         except TooLarge:
             if len(vectors) == 1:
                 raise
@@ -198,17 +207,17 @@ class Delivery:
         bare = {item.batch.id: len(item.rows) for item in accepted if _has_bare_rows(item)}
         if not bare:
             return set()
-        counts = self._patience.retry(lambda: self._wire.count_by(self._to.label, "byovBatch", list(bare)))
+        counts = self._ask(lambda: self._wire.count_by(self._to.label, "byovBatch", list(bare)))
         return {batch for batch, rows in bare.items() if counts.get(batch, 0) != rows}
 
     def _count(self, index: Index) -> int:
-        return self._patience.retry(lambda: self._wire.count_vectors(index))
+        return self._ask(lambda: self._wire.count_vectors(index))
 
     def _scores(self, number: int, batch: str, rows: int) -> dict[str, float]:
         """Record id -> score against the first probe, of a batch's records that carry a vector."""
         index, probe = self._to.indexes[number], self._to.probes[number][0]
         where = {"byovBatch": batch}
-        found = self._patience.retry(lambda: self._wire.search(index, probe, where=where, limit=rows + FIND_ROWS))
+        found = self._ask(lambda: self._wire.search(index, probe, where=where, limit=rows + FIND_ROWS))
         return {record.record_id: record.score for record in found if record.score is not None}
 
     def look_for(self, batch: str) -> dict[str, str]:
@@ -226,7 +235,7 @@ class Delivery:
     def _records_of(self, batch: str) -> Iterator[Stored]:
         seen = 0
         while True:
-            page, total = self._patience.retry(partial(self._page_of, batch, seen))
+            page, total = self._ask(partial(self._page_of, batch, seen))
             yield from page
             seen += len(page)
             if not page or seen >= total:
@@ -253,7 +262,7 @@ class Delivery:
 
     def discard(self, record_ids: Sequence[str]) -> None:
         """Remove records of ours that were never confirmed."""
-        self._patience.retry(lambda: _repeatable(lambda: self._wire.delete(self._to.label, record_ids)))
+        self._ask(lambda: _repeatable(lambda: self._wire.delete(self._to.label, record_ids)))
 
 
 def _has_bare_rows(accepted: Accepted) -> bool:
