@@ -75,8 +75,17 @@ def backfill(
     with opened(config, "backfill", around) as ends:
         models = Models(config, around.log)
         result = BackfillResult(tuple(_backfill_table(ends, table, models, limit) for table in chosen))
-        ends.finish(result.exit_code, {table.table: table.this_run.rows for table in result.tables})
+        ends.finish(result.exit_code, {table.table: _summary(table) for table in result.tables})
     return result
+
+
+def _summary(table: TableResult) -> dict[str, object]:
+    """What the state keeps of a run."""
+    numbers = {
+        name: getattr(table, name) for name in ("rows_stored", "vectors_stored", "rejects", "bytes_out", "requests")
+    }
+    shares = {stage: round(share, 3) for stage, share in table.busy.items()}
+    return {**numbers, **vars(table.this_run), "seconds": round(table.seconds, 3), "busy": shares}
 
 
 def _backfill_table(ends: Ends, table: TableConfig, models: Models, limit: int | None) -> TableResult:

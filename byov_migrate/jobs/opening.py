@@ -99,7 +99,6 @@ def written_state(config: Config, command: str, around: Surroundings) -> Iterato
 
 
 def _lock(stack: contextlib.ExitStack, config: Config, command: str, around: Surroundings) -> None:
-    config.state_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         stack.enter_context(run_lock(config.state_path, command=command, now=around.clock()))
     except Busy as error:

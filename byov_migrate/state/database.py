@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -26,12 +26,14 @@ def open_database(path: Path, *, create: bool) -> Engine:
 
     Raise Refused when the file is corrupt, foreign or of a later format, or absent without `create`.
     """
-    if not path.exists():
+    with translated_errors(path):
+        exists = path.exists()
+    if not exists:
         if not create:
             raise Refused(f"there is no state at {path.name}", next_step="byov-migrate backfill")
         _make_file(path)
     _refuse_network_file_system(path)
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(URL.create("sqlite", database=str(path)))  # a ? in the name is no query
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin_immediate)
     with translated_errors(path):

@@ -46,8 +46,10 @@ def write_key(path: Path, key: str) -> None:
             file.write(key + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)  # unlike rename, fails when another process was first
-        temporary.unlink()
+        try:
+            os.link(temporary, path)  # unlike rename, fails when another process was first
+        finally:
+            temporary.unlink()
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)

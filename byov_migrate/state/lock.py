@@ -20,9 +20,10 @@ from byov_migrate.state.database import translated_errors
 
 @contextlib.contextmanager
 def run_lock(state: Path, *, command: str, now: float) -> Iterator[None]:
-    """Hold the lock of a state. Raise Busy at once when another process holds it."""
+    """Hold the lock of a state, making its folder. Raise Busy at once when another process holds it."""
     path = state.with_name(state.name + ".lock")
     with translated_errors(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

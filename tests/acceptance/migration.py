@@ -113,7 +113,7 @@ class Migration:
     ) -> subprocess.CompletedProcess[str]:
         """The command to its end."""
         process = self.start(*arguments, cwd=cwd, environment=environment)
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate(timeout=3000)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
