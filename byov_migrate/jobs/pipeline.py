@@ -120,6 +120,7 @@ class Pipeline:
             self._checkpoint()
         if self._around.stop.is_set():
             raise Interrupted
+        self._require_consent()  # the target may have refused rows since the last page was read
         return self._totals
 
     def _stopwatch_reading(self, pages: Iterable[Page]) -> Iterator[Page]:

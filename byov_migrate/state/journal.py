@@ -52,7 +52,7 @@ class Journal:
 
     def plan(self, table: str) -> PlanTotals | None:
         """A table's stored plan, or None when it was not planned yet."""
-        ranges = select(func.count(), func.coalesce(func.sum(schema.key_range.c.done), 0))
+        ranges = select(func.count(), func.count().filter(schema.key_range.c.done))
         with self._store.reading() as connection:
             row = connection.execute(select(schema.plan).where(schema.plan.c.table_name == table)).one_or_none()
             if row is None:

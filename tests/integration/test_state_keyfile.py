@@ -24,7 +24,7 @@ def test_a_key_is_made_at_first_use_and_read_from_then_on(tmp_path: Path) -> Non
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert open_hash_key(Secret(file=path), {}, create=False).key == first.key
     assert open_hash_key(Secret(file=path), {}, create=True).key == first.key
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_two_keys_are_never_the_same(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_another_process_that_was_first_is_not_overwritten(tmp_path: Path, monke
     with pytest.raises(MigrationError):
         open_hash_key(Secret(file=path), {}, create=True)
     assert path.read_text() == HEX
-    assert os.listdir(tmp_path) == [path.name]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_key_that_cannot_be_written_needs_a_person(tmp_path: Path) -> None:

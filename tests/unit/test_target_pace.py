@@ -1,4 +1,4 @@
-"""The limit on requests under way: halved, grown, and one while the target is away."""
+"""How many requests may be under way: less when the target asks for it, one when it is away."""
 
 from __future__ import annotations
 
@@ -6,77 +6,76 @@ import threading
 
 import pytest
 
-from byov_migrate.errors import Ambiguous, MigrationError, Overloaded, Retriable, TooLarge
+from byov_migrate.errors import Ambiguous, MigrationError, Overloaded, Retriable, RowRefused, TooLarge
 from byov_migrate.target.pace import ANSWERS_TO_GROW, FAILURES_TO_OPEN, Pace
 
 
-def fail(pace: Pace, error: MigrationError) -> None:
-    """One request that raises."""
+def ask(pace: Pace, error: MigrationError | None = None, times: int = 1) -> None:
+    """Requests that end so, one after the other."""
 
-    def action() -> None:
-        raise error
+    def action() -> str:
+        if error is not None:
+            raise error
+        return "done"
 
-    with pytest.raises(type(error)):
-        pace.ask(action)
-
-
-def answer(pace: Pace, times: int = 1) -> None:
-    """Requests that are answered."""
     for _ in range(times):
-        assert pace.ask(lambda: 42) == 42
+        try:
+            assert pace.ask(action) == "done"
+        except MigrationError as raised:
+            if raised is not error:
+                raise
 
 
-def test_a_request_for_fewer_halves_the_limit_and_answers_bring_it_back() -> None:
-    """8, 4, 2, 1 and never 0; one more after every 20 answers, never above the configured number."""
+def test_the_limit_is_halved_when_the_target_asks_for_fewer_and_grows_again() -> None:
+    """Down at once, up slowly, never above what was configured and never to none."""
     pace = Pace(8)
-    seen = []
-    for _ in range(5):
-        fail(pace, Overloaded())
-        seen.append(pace.limit)
-    assert seen == [4, 2, 1, 1, 1]
-    answer(pace, ANSWERS_TO_GROW)
-    assert pace.limit == 2
-    answer(pace, 20 * ANSWERS_TO_GROW)
+    ask(pace, Overloaded("429"))
+    assert pace.limit == 4
+    ask(pace, Overloaded("429"), times=5)
+    assert pace.limit == 1
+    for expected in range(2, 9):
+        ask(pace, times=ANSWERS_TO_GROW)
+        assert pace.limit == expected
+    ask(pace, times=3 * ANSWERS_TO_GROW)
     assert pace.limit == 8
 
 
-@pytest.mark.parametrize("error", [Retriable(), Ambiguous()])
-def test_after_five_failures_one_request_at_a_time_until_an_answer(error: MigrationError) -> None:
-    """A target that is away gets one try at a time; the first answer opens the way again."""
+@pytest.mark.parametrize("error", [Retriable("403"), Ambiguous("502")])
+def test_a_target_that_is_away_gets_one_try_at_a_time(error: MigrationError) -> None:
+    """Until it answers again, and then as many as before."""
     pace = Pace(4)
-    for _ in range(FAILURES_TO_OPEN - 1):
-        fail(pace, error)
+    ask(pace, error, times=FAILURES_TO_OPEN - 1)
     assert pace.limit == 4
-    fail(pace, error)
+    ask(pace, error)
     assert pace.limit == 1
-    answer(pace)
+    ask(pace)
     assert pace.limit == 4
 
 
-def test_a_refusal_of_size_is_an_answer() -> None:
-    """408 and 413 come from a target that is there."""
+@pytest.mark.parametrize("error", [RowRefused("422"), TooLarge("413")])
+def test_a_refusal_is_an_answer(error: MigrationError) -> None:
+    """A target that refuses rows is there; splitting a bad batch must not slow the others down."""
     pace = Pace(4)
-    for _ in range(FAILURES_TO_OPEN):
-        fail(pace, TooLarge())
+    ask(pace, error, times=3 * FAILURES_TO_OPEN)
     assert pace.limit == 4
 
 
-def test_never_more_under_way_than_the_limit() -> None:
-    """With a limit of two, a third request waits until one has ended."""
-    pace, inside, most = Pace(2), [0], [0]
-    lock, gate = threading.Lock(), threading.Event()
+def test_no_more_than_the_limit_are_under_way() -> None:
+    """Whatever the number of threads that ask."""
+    pace, most, inside, counted = Pace(2), 0, 0, threading.Lock()
 
     def action() -> None:
-        with lock:
-            inside[0] += 1
-            most[0] = max(most[0], inside[0])
-        gate.wait(0.05)
-        with lock:
-            inside[0] -= 1
+        nonlocal most, inside
+        with counted:
+            inside += 1
+            most = max(most, inside)
+        threading.Event().wait(0.005)
+        with counted:
+            inside -= 1
 
     threads = [threading.Thread(target=pace.ask, args=(action,)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
-    assert most == [2]
+        thread.join(10)
+    assert most == 2

@@ -1,0 +1,353 @@
+"""The one loop, over a real state: positions never pass what is not proved, whatever fails and whenever."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from byov_migrate.errors import ConsentNeeded, Interrupted, MigrationError, Refused, Unavailable
+from byov_migrate.jobs.embedding import Embedder, EmbeddingPlan
+from byov_migrate.jobs.pipeline import Pipeline, TableFlow, Totals
+from byov_migrate.jobs.stages import Stopwatch
+from byov_migrate.jobs.surroundings import Progress, Surroundings
+from byov_migrate.records import Batch, KeyRange, Page, Position, Receipt, Rejected, Row
+from byov_migrate.state import State, open_state
+from byov_migrate.target.delivery import Accepted, Delivery
+from tests.faults.batches import DIMENSION, PROBES, composer, vector_for
+
+TABLE = "public.job"
+ROWS = 60
+BATCH_ROWS = 5
+BATCHES = ROWS // BATCH_ROWS
+BORDER = 35  # the first of two ranges ends here
+
+
+@dataclass
+class ScriptedDelivery(Delivery):
+    """A target in memory. `fail_send` and `fail_confirm`: the number of the call that fails, from 1."""
+
+    state: State
+    fail_send: int = 0
+    fail_confirm: int = 0
+    refuse: frozenset[str] = frozenset()
+    on_send: Callable[[int], None] = lambda _number: None
+    stored: list[str] = field(default_factory=list)
+    batches: list[list[str]] = field(default_factory=list)
+    sends: int = 0
+    confirms: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
+    unannounced: list[str] = field(default_factory=list)
+    _numbering: threading.Lock = field(default_factory=threading.Lock)
+
+    def send(self, batch: Batch) -> Accepted:
+        """Store the batch, or fail."""
+        with self._numbering:
+            self.sends += 1
+            number = self.sends
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if batch.id not in {intent.batch for intent in self.state.journal.intents(TABLE)}:
+                self.unannounced.append(batch.id)
+            self.on_send(number)
+            if number == self.fail_send:
+                raise Unavailable("target is away")
+            return self._accept(batch)
+        finally:
+            with self._numbering:
+                self.at_once -= 1
+
+    def _accept(self, batch: Batch) -> Accepted:
+        keys = [item.document.key for item in batch.rows]
+        kept = [key for key in keys if key not in self.refuse]
+        with self._numbering:
+            self.stored += kept
+            self.batches.append(keys)
+        rejects = tuple(Rejected(key, (key,), "write", "http-422", "no") for key in keys if key in self.refuse)
+        return Accepted(batch, {key: f"id-{key}" for key in kept}, rejects)
+
+    def confirm(self, accepted: Sequence[Accepted]) -> list[Receipt]:
+        """Prove everything, or fail."""
+        self.confirms += 1
+        if self.confirms == self.fail_confirm:
+            raise Unavailable("target is away")
+        return [Receipt(item.batch, item.record_ids) for item in accepted]
+
+
+@dataclass
+class Rig:
+    """A table of numbered rows and a state."""
+
+    state: State
+    around: Surroundings
+    page_rows: int = 7
+    batch_rows: int = BATCH_ROWS
+    writers: int = 2
+    reject_ceiling: int = 1000
+    rejects: frozenset[int] = frozenset()
+    broken_at: int = 0  # the row at which reading fails
+    told: list[Progress] = field(default_factory=list)
+    read: list[int] = field(default_factory=list)
+
+    def rows_of(self, key_range: KeyRange) -> list[int]:
+        """Numbers of a range from where it stands."""
+        after = int((key_range.position or key_range.lower or ("0",))[0])
+        upto = int(key_range.upper[0]) if key_range.upper else ROWS
+        return list(range(after + 1, upto + 1))
+
+    def pages(self) -> Iterator[Page]:
+        """As the reader makes them: full pages, and a short one at each range's end."""
+        for key_range in self.state.journal.open_ranges(TABLE):
+            numbers, last = self.rows_of(key_range), key_range.position
+            while True:
+                some, numbers = numbers[: self.page_rows], numbers[self.page_rows :]
+                if self.broken_at in some:
+                    raise Refused("the table is not what it was")
+                self.read += some
+                last = (str(some[-1]),) if some else last
+                done = len(some) < self.page_rows
+                yield Page(tuple(map(self.row, some)), Position(key_range.id, last, done))
+                if done:
+                    break
+
+    def row(self, number: int) -> Row | Rejected:
+        """One row, or what is wrong with it."""
+        key = str(number)
+        if number in self.rejects:
+            return Rejected(key, (key,), "read", "not-finite", "is NaN")
+        return Row(key, (key,), {"title": "x"}, (vector_for(key),))
+
+    def run(self, delivery: Delivery) -> Totals:
+        """One run over what is left."""
+        self.state.runs.begin_run("backfill")
+        stopwatch = Stopwatch(self.around.monotonic)
+        maker = composer()
+        plan = EmbeddingPlan(maker.table.embeddings[0], DIMENSION, PROBES, None, None)
+        flow = TableFlow(TABLE, "Job", ("description",), ROWS, self.batch_rows, self.writers, self.reject_ceiling)
+        embedder = Embedder(maker, [plan], stopwatch)
+        return Pipeline(flow, maker, embedder, delivery, self.state, self.around, stopwatch).run(self.pages())
+
+    @property
+    def known(self) -> set[int]:
+        """Numbers of the rows that are proved to be stored."""
+        everything = [str(number) for number in range(1, ROWS + 1)]
+        return {int(key) for key in self.state.ledger.known_keys(TABLE, everything)}
+
+    @property
+    def passed(self) -> set[int]:
+        """Numbers of the rows that positions have passed: nobody will read them again."""
+        left = {number for item in self.state.journal.open_ranges(TABLE) for number in self.rows_of(item)}
+        return set(range(1, ROWS + 1)) - left
+
+    def assert_nothing_passed_unsettled(self) -> None:
+        """What is passed is stored, or known as a reject."""
+        rejected = {int(row["key"]) for row in self.state.ledger.rejects(TABLE)}
+        assert self.passed <= self.known | rejected
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    """A planned table in a new state."""
+    told: list[Progress] = []
+    with contextlib.closing(open_state(tmp_path / "state.db", lambda: 5.0, create=True)) as state:
+        state.journal.store_plan(TABLE, [(str(BORDER),)], rows=ROWS, snapshot="1:2:")
+        yield Rig(state, Surroundings(progress=told.append), told=told)
+
+
+@pytest.mark.parametrize("page_rows", [1, 4, 5, 7, 60, 100])
+@pytest.mark.parametrize("batch_rows", [1, 5, 7, 100])
+def test_every_row_arrives_once_whatever_the_sizes(rig: Rig, page_rows: int, batch_rows: int) -> None:
+    """Pages larger and smaller than batches, borders of ranges inside of batches."""
+    rig.page_rows, rig.batch_rows = page_rows, batch_rows
+    delivery = ScriptedDelivery(rig.state)
+    totals = rig.run(delivery)
+    assert sorted(map(int, delivery.stored)) == list(range(1, ROWS + 1))
+    assert rig.known == rig.passed == set(range(1, ROWS + 1))
+    assert (totals.rows, totals.vectors) == (ROWS, ROWS)
+    assert rig.state.journal.intents(TABLE) == []
+    plan = rig.state.journal.plan(TABLE)
+    assert plan is not None
+    assert plan.ranges_done == plan.ranges == 2
+    assert rig.told[-1].confirmed == ROWS
+
+
+@pytest.mark.parametrize("failing", range(1, BATCHES + 2))
+@pytest.mark.parametrize("writers", [1, 3])
+def test_a_send_that_fails_anywhere_holds_the_positions_before_it(rig: Rig, failing: int, writers: int) -> None:
+    """Later batches may have arrived already: a position beyond the gap would lose it for ever."""
+    rig.writers = writers
+    first = ScriptedDelivery(rig.state, fail_send=failing)
+    with pytest.raises(Unavailable):
+        rig.run(first)
+    rig.assert_nothing_passed_unsettled()
+    settled = len(rig.known)
+    if writers == 1:  # sent in order: exactly what came before the failure is proved
+        assert rig.known == {int(key) for batch in first.batches[: failing - 1] for key in batch}
+    second = ScriptedDelivery(rig.state)
+    totals = rig.run(second)
+    assert rig.known == rig.passed == set(range(1, ROWS + 1))
+    assert totals.rows == ROWS - settled  # what was proved is not sent again
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_proof_that_fails_moves_nothing_of_its_checkpoint(rig: Rig, failing: int) -> None:
+    """The intents stay, so that the next run looks before it sends."""
+    with pytest.raises(Unavailable):
+        rig.run(ScriptedDelivery(rig.state, fail_send=BATCHES, fail_confirm=failing))
+    rig.assert_nothing_passed_unsettled()
+    if failing == 1:
+        assert rig.known == set()
+        assert rig.state.journal.intents(TABLE)
+
+
+def test_no_batch_is_sent_before_it_is_written_down(rig: Rig) -> None:
+    """A run that is killed between the two would not know what to look for."""
+    delivery = ScriptedDelivery(rig.state)
+    rig.run(delivery)
+    assert delivery.sends >= BATCHES
+    assert delivery.unannounced == []
+
+
+def test_a_read_that_fails_settles_what_flies(rig: Rig) -> None:
+    """The error is the reader's, not one of the settling."""
+    rig.broken_at = 50
+    delivery = ScriptedDelivery(rig.state)
+    with pytest.raises(Refused, match="not what it was"):
+        rig.run(delivery)
+    rig.assert_nothing_passed_unsettled()
+    assert rig.known == {int(key) for key in delivery.stored}
+
+
+@pytest.mark.parametrize("number", [1, 3, BATCHES])
+def test_a_stop_drains(rig: Rig, number: int) -> None:
+    """Nothing new is sent, what was sent is proved, and the exit says interrupted."""
+    delivery = ScriptedDelivery(rig.state, on_send=lambda sent: rig.around.stop.set() if sent == number else None)
+    with pytest.raises(Interrupted):
+        rig.run(delivery)
+    assert delivery.sends <= number + rig.writers + 1
+    assert rig.known == {int(key) for key in delivery.stored}
+    assert rig.state.journal.intents(TABLE) == []
+    rig.assert_nothing_passed_unsettled()
+    rig.around.stop.clear()
+    rig.run(ScriptedDelivery(rig.state))
+    assert rig.known == set(range(1, ROWS + 1))
+
+
+def test_a_stop_before_the_start_does_nothing(rig: Rig) -> None:
+    """A signal while the model was loading."""
+    rig.around.stop.set()
+    delivery = ScriptedDelivery(rig.state)
+    with pytest.raises(Interrupted):
+        rig.run(delivery)
+    assert delivery.sends == 0
+    assert rig.passed == set()
+
+
+def test_rows_that_are_stored_already_are_not_sent_again(rig: Rig) -> None:
+    """An earlier run proved batches beyond its position, or recovered them."""
+    first = ScriptedDelivery(rig.state)
+    rig.run(first)
+    rig.state.journal.store_plan("public.other", [], rows=0, snapshot="1:2:")
+    with rig.state.store.writing() as connection:
+        connection.exec_driver_sql("UPDATE range SET position = NULL, done = 0")
+    second = ScriptedDelivery(rig.state)
+    assert rig.run(second).rows == 0
+    assert second.stored == []
+    assert rig.passed == set(range(1, ROWS + 1))
+
+
+def test_rejects_of_reading_and_writing_are_kept_and_passed(rig: Rig) -> None:
+    """One poison row costs one row."""
+    rig.rejects = frozenset({3, 35, 60})
+    totals = rig.run(ScriptedDelivery(rig.state, refuse=frozenset({"1", "36"})))
+    rejected = {int(row["key"]): row["stage"] for row in rig.state.ledger.rejects(TABLE)}
+    assert rejected == {3: "read", 35: "read", 60: "read", 1: "write", 36: "write"}
+    assert rig.known == set(range(1, ROWS + 1)) - set(rejected)
+    assert rig.passed == set(range(1, ROWS + 1))
+    assert (totals.rejected, totals.rejected_new, totals.rows) == (5, 5, ROWS - 5)
+
+
+def test_a_page_of_nothing_but_rejects_moves_the_position(rig: Rig) -> None:
+    """Else the range would never end."""
+    rig.rejects = frozenset(range(1, ROWS + 1))
+    delivery = ScriptedDelivery(rig.state)
+    rig.run(delivery)
+    assert delivery.sends == 0
+    assert rig.passed == set(range(1, ROWS + 1))
+
+
+@pytest.mark.parametrize("writers", [1, 3])
+def test_too_many_rejects_of_reading_stop_the_run(rig: Rig, writers: int) -> None:
+    """A wrong setting must not park the whole table."""
+    rig.rejects, rig.reject_ceiling, rig.writers = frozenset(range(1, ROWS, 2)), 10, writers
+    with pytest.raises(ConsentNeeded) as caught:
+        rig.run(ScriptedDelivery(rig.state))
+    assert caught.value.exit_code == 6
+    assert caught.value.next_step == "byov-migrate rejects list"
+    assert 10 < rig.state.ledger.count_rejects(TABLE) < 10 + 2 * rig.page_rows
+    rig.assert_nothing_passed_unsettled()
+
+
+def test_as_many_rejects_as_the_ceiling_allows_are_no_reason_to_stop(rig: Rig) -> None:
+    """The ceiling is the last number that is allowed."""
+    rig.rejects, rig.reject_ceiling = frozenset(range(1, 11)), 10
+    assert rig.run(ScriptedDelivery(rig.state)).rejected == 10
+
+
+def test_too_many_rejects_of_writing_stop_the_run_too(rig: Rig) -> None:
+    """A target that refuses every row, in a table so small that it is all one checkpoint."""
+    rig.reject_ceiling = 10
+    with pytest.raises(ConsentNeeded):
+        rig.run(ScriptedDelivery(rig.state, refuse=frozenset(map(str, range(1, ROWS + 1)))))
+
+
+def test_memory_stays_bounded_when_the_target_is_slow(rig: Rig) -> None:
+    """Writers work side by side; reading waits for them."""
+    rig.writers, rig.page_rows = 3, 5
+    slow = threading.Event()
+    read_when_third_began: list[int] = []
+
+    def on_send(number: int) -> None:
+        if number == 3:
+            slow.wait(0.3)
+            read_when_third_began.append(len(rig.read))
+            slow.set()
+        slow.wait(5)
+
+    delivery = ScriptedDelivery(rig.state, on_send=on_send)
+    rig.run(delivery)
+    assert delivery.most_at_once == 3
+    assert read_when_third_began[0] < ROWS
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, MemoryError])
+def test_a_bug_passes_through_and_moves_nothing(rig: Rig, error: type[Exception]) -> None:
+    """Nothing is settled on the word of a program that has lost its way."""
+
+    def on_send(number: int) -> None:
+        if number == 2:
+            raise error
+
+    with pytest.raises(error):
+        rig.run(ScriptedDelivery(rig.state, on_send=on_send))
+    rig.assert_nothing_passed_unsettled()
+
+
+def test_a_run_that_lost_the_state_changes_nothing(rig: Rig) -> None:
+    """It was suspended, and another run took over meanwhile."""
+    with contextlib.closing(open_state(rig.state.store.path, lambda: 6.0, create=False)) as other:
+
+        def on_send(number: int) -> None:
+            if number == 3:
+                other.runs.begin_run("sync")
+
+        with pytest.raises(MigrationError, match="another run"):
+            rig.run(ScriptedDelivery(rig.state, on_send=on_send))
+    assert rig.known == set()
+    assert rig.passed == set()
