@@ -161,7 +161,7 @@ def _run(command: str, options: Options, job: Callable[[Surroundings], Any], sho
 def _surroundings(stop: threading.Event, live: Live) -> Surroundings:
     from byov_migrate.jobs.surroundings import Surroundings
 
-    return Surroundings(stop=stop, progress=live.progress, log=live.log)
+    return Surroundings(stop=stop, progress=live.progress, log=live.log, countdown=live.countdown)
 
 
 def _code_of(error: Any) -> int:
@@ -371,6 +371,24 @@ def model_show(
         return describe_model(options.load(), name)
 
     _run("model show", options, job, print_model)
+
+
+@model_app.command("convert")
+def model_convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A directory whose weights are pytorch_model.bin.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="A new directory.")],
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a safetensors directory of an older one; what runs code is never loaded, and both give the same vectors."""
+    from byov_migrate.report.results import print_conversion
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.jobs.models import convert_model
+
+        return convert_model(source, destination, surroundings=around)
+
+    _run("model convert", Options(as_json=as_json, verbose=verbose), job, print_conversion)
 
 
 @app.command()

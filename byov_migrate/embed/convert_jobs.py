@@ -31,6 +31,7 @@ def run(job: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _weights(pickled: str, weights: str) -> dict[str, Any]:
     """Write the tensors of a pickle as safetensors; `tensors`: how many."""
+    require_libraries()
     from safetensors.torch import save_file
 
     tensors = _unshared(_read_pickle(Path(pickled)))

@@ -223,7 +223,7 @@ def _refuse_without_weights(directory: Directory, base: str) -> NoReturn:
     if pickles:
         directory.refuse(
             f"the only weights are {_join(base, pickles[0])}, a pickle, which can run code when it is loaded",
-            f"byov-migrate model convert {directory.root}",
+            f"byov-migrate model convert {directory.root} {directory.root}-safetensors",
         )
     directory.refuse(f"there is no {_join(base, WEIGHTS)}", "save the model again with save_pretrained")
 

@@ -24,10 +24,15 @@ NETWORK_EVENTS = frozenset(
 PROGRAM_EVENTS = frozenset(
     ["os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn", "subprocess.Popen"]
 )
-CHANGE_EVENTS = frozenset(
-    f"os.{name}"
-    for name in ("chmod", "chown", "link", "mkdir", "remove", "rename", "rmdir", "setxattr", "symlink", "truncate")
-)
+CHANGED_PATHS = {
+    **dict.fromkeys(
+        [f"os.{name}" for name in ("chmod", "chown", "mkdir", "remove", "rmdir", "setxattr", "truncate")], (0,)
+    ),
+    "os.link": (0, 1),
+    "os.rename": (0, 1),
+    "os.symlink": (1,),
+}
+"""Event -> which of its arguments are paths that it changes."""
 WRITING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -65,8 +70,8 @@ def forbid(scratch: Path) -> None:
     def judge(event: str, arguments: tuple[Any, ...]) -> None:
         if event in NETWORK_EVENTS or event in PROGRAM_EVENTS:
             raise PermissionError(f"{event} is not allowed while a model is converted")
-        is_change = event in CHANGE_EVENTS or (event == "open" and _is_writing(arguments))
-        if is_change and not _is_inside(arguments[0], inside):
+        changed = (0,) if event == "open" and _is_writing(arguments) else CHANGED_PATHS.get(event, ())
+        if not all(_is_inside(arguments[place], inside) for place in changed):
             raise PermissionError(f"{event} is not allowed outside the scratch folder while a model is converted")
 
     sys.addaudithook(judge)
@@ -80,11 +85,11 @@ def _is_writing(arguments: tuple[Any, ...]) -> bool:
 
 
 def _is_inside(path: Any, inside: str) -> bool:
-    """Whether it lies in the folder or is a file that is open already."""
+    """Whether it is the folder, lies in it, or is a file that is open already."""
     if isinstance(path, int):
         return True
     real = os.path.realpath(os.fsdecode(path))
-    return real == os.devnull or real.startswith(inside + os.sep)
+    return real in (os.devnull, inside) or real.startswith(inside + os.sep)
 
 
 def main() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byov_migrate.config import Config
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.jobs.search import searchable
+from byov_migrate.jobs.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from byov_migrate.embed import ModelDescription
+    from byov_migrate.embed.convert import ConvertResult
     from byov_migrate.records import Vector
 
 
@@ -23,6 +26,20 @@ def describe_model(config: Config, name: str | None) -> ModelDescription:
     if name is None or name not in config.models:
         raise ConfigurationError(f"which model? There are: {', '.join(known) or 'none'}")
     return describe(config.models[name])
+
+
+def convert_model(source: Path, destination: Path, *, surroundings: Surroundings | None = None) -> ConvertResult:
+    """Make a safetensors directory of one whose weights are pickles; `destination` appears whole or not at all.
+
+    Raise ConfigurationError for a directory that cannot be converted safely or to the same vectors, or a destination
+    that is there; PersonNeeded, Unavailable and Interrupted as every job.
+    """
+    from byov_migrate.embed.convert import convert_directory
+
+    around = surroundings or Surroundings()
+    result = convert_directory(source, destination, is_stopped=around.stop.is_set, monotonic=around.monotonic)
+    around.log("converted", pickles=len(result.converted), tensors=result.tensors, left_out=len(result.left_out))
+    return result
 
 
 class QueryEncoder:

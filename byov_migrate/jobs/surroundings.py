@@ -46,6 +46,7 @@ class Surroundings:
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Callable[[Progress], None] = _nobody
     log: Callable[..., None] = _nobody  # log(action, **fields): a stable action, numbers and names
+    countdown: Callable[[str, float], None] | None = None  # reason and seconds left, every second of a wait
 
     def patience(self, give_up_after_s: float) -> Patience:
         """Waiting that a stop cuts short, and that says why it waits."""
@@ -54,4 +55,5 @@ class Surroundings:
             self.monotonic,
             self.stop.wait,
             on_wait=lambda reason, seconds: self.log("wait", reason=reason, seconds=round(seconds, 1)),
+            countdown=self.countdown,
         )

@@ -51,6 +51,11 @@ class Live:
         elif self.verbosity > 0 or (self.verbosity == 0 and action in _SHOWN):
             self._say(_sentence(action, fields))
 
+    def countdown(self, reason: str, seconds_left: float) -> None:
+        """What a wait has left, where there is a bar to show it in."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, pace=f"waiting {seconds_left:.0f} s: {reason}")
+
     def close(self) -> None:
         """Leave the last state of the bar standing."""
         if self._bar is not None:

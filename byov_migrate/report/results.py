@@ -16,6 +16,7 @@ from byov_migrate.errors import Interrupted, MigrationError, Refused, RowRefused
 from byov_migrate.report.live import clock_text
 
 if TYPE_CHECKING:
+    from byov_migrate.embed.convert import ConvertResult
     from byov_migrate.jobs.backfill import BackfillResult, TableResult
     from byov_migrate.jobs.backup import BackupResult
     from byov_migrate.jobs.demo.run import DemoResult
@@ -183,6 +184,17 @@ def print_model(description: Any) -> None:
     for name, value in _plain(description).items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         print(f"{name:<20} {'none' if shown in (None, '') else shown}")
+
+
+def print_conversion(result: ConvertResult) -> None:
+    """What was converted, copied and left out, and how close the vectors are."""
+    for word, names in (("converted", result.converted), ("copied", result.copied), ("left out", result.left_out)):
+        for name in names:
+            print(f"{word:<10} {name}")
+    print(f"{result.tensors:,} tensors in {result.destination}")
+    print(f"lowest cosine over {result.texts} texts, old against new: {result.lowest_cosine:.6f}")
+    if not result.has_namespace:
+        print("no network namespace could be made here: while the pickles were read, Python alone refused connections")
 
 
 def print_rejects(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -261,8 +261,15 @@ class Delivery:
         )
 
     def discard(self, record_ids: Sequence[str]) -> None:
-        """Remove records of ours that were never confirmed."""
-        self._ask(lambda: _repeatable(lambda: self._wire.delete(self._to.label, record_ids)))
+        """Remove records of ours that were never confirmed, and see that they are gone: an answer proves nothing."""
+        for start in range(0, len(record_ids), FIND_ROWS):
+            self._ask(partial(_repeatable, partial(self._discard, record_ids[start : start + FIND_ROWS])))
+
+    def _discard(self, record_ids: Sequence[str]) -> None:
+        self._wire.delete(self._to.label, record_ids)
+        _, left = self._wire.find(self._to.label, {"$id": {"$in": list(record_ids)}}, limit=1)
+        if left:
+            raise Ambiguous(f"target still holds {left} of {len(record_ids)} records it was to delete")
 
 
 def _has_bare_rows(accepted: Accepted) -> bool:

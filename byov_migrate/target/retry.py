@@ -15,6 +15,7 @@ from byov_migrate.errors import Interrupted, Retriable, TooLarge, Unavailable
 T = TypeVar("T")
 BASE_S = 0.5
 CAP_S = 60.0
+TICK_S = 1.0
 
 
 def full_jitter(attempt: int, draw: float, *, floor_s: float = 0.0) -> float:
@@ -38,10 +39,18 @@ class Patience:
     sleep: Callable[[float], bool]
     draw: Callable[[], float] = random.random
     on_wait: Callable[[str, float], None] = field(default=lambda _reason, _seconds: None)
+    countdown: Callable[[str, float], None] | None = None  # told every second what is left
 
     def pause(self, reason: str, seconds: float) -> None:
         """Wait, saying why. Raise Interrupted when a signal cut the wait short."""
         self.on_wait(reason, seconds)
+        while self.countdown is not None and seconds > TICK_S:
+            self.countdown(reason, seconds)
+            self._sleep(TICK_S)
+            seconds -= TICK_S
+        self._sleep(seconds)
+
+    def _sleep(self, seconds: float) -> None:
         if self.sleep(seconds):
             raise Interrupted
 

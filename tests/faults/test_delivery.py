@@ -10,6 +10,7 @@ from byov_migrate.target.wire import Outbound
 from tests.faults.batches import LABEL, PROBES, batch_of, numbered
 from tests.faults.delivery_rig import BUDGET_S, Start
 from tests.faults.exchange import (
+    DELETE,
     IMPORT,
     SEARCH,
     STATS,
@@ -213,3 +214,14 @@ def test_an_answer_that_is_lost_while_a_lost_batch_is_sent_again_is_looked_for_t
     [receipt] = rig.deliver(batch_of(keys, bare=keys))
     rig.assert_stored(keys, vectors=0)
     assert set(receipt.record_ids) == set(keys)
+
+
+def test_records_are_discarded_until_they_are_gone(start: Start) -> None:
+    """A delete that was answered and not carried out would leave a second copy of every row of the batch."""
+    rig = start()
+    [receipt] = rig.deliver(batch_of(["1", "2"]))
+    rig.faulty.on(DELETE, lose_commit, act_then_close)
+
+    rig.delivery.discard(list(receipt.record_ids.values()))
+
+    assert rig.faulty.keys(LABEL) == []

@@ -59,9 +59,9 @@ def test_nobody_listens() -> None:
     """Nothing was sent, so the same request may be sent again."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with contextlib.closing(client_to(f"http://127.0.0.1:{taken.getsockname()[1]}")) as client:
-            with pytest.raises(Retriable):
-                client.call("POST", FIND, {})
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with contextlib.closing(client_to(url)) as client, pytest.raises(Retriable):
+            client.call("POST", FIND, {})
 
 
 def test_a_host_that_does_not_exist() -> None:
@@ -71,9 +71,10 @@ def test_a_host_that_does_not_exist() -> None:
     assert "rushdb.invalid" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "answer", [b"HTTP/1.1 999999 x\r\n\r\n", b"garbage\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab"]
-)
+GARBAGE = [b"HTTP/1.1 999999 x\r\n\r\n", b"garbage\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab"]
+
+
+@pytest.mark.parametrize("answer", GARBAGE, ids=range(len(GARBAGE)))
 def test_an_answer_that_is_no_http_proves_nothing(answer: bytes) -> None:
     """Something else listens on the port, or the server died in the middle of a word."""
     with raw_server(answer) as url, contextlib.closing(client_to(url)) as client, pytest.raises(Ambiguous):
@@ -233,25 +234,33 @@ def tls_server(authority: trustme.CA, name: str) -> Iterator[str]:
 
 def test_a_certificate_nobody_knows_is_refused_by_its_reason(authority: trustme.CA) -> None:
     """With the setting that would mend it."""
-    with tls_server(authority, "127.0.0.1") as url, contextlib.closing(client_to(url)) as client:
-        with pytest.raises(PersonNeeded, match="ca_file"):
-            client.call("GET", SETTINGS)
+    with (
+        tls_server(authority, "127.0.0.1") as url,
+        contextlib.closing(client_to(url)) as client,
+        pytest.raises(PersonNeeded, match="ca_file"),
+    ):
+        client.call("GET", SETTINGS)
 
 
 def test_a_certificate_of_the_configured_authority_is_accepted(authority: trustme.CA, tmp_path: Path) -> None:
     """A company's own."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    with tls_server(authority, "127.0.0.1") as url:
-        with contextlib.closing(client_to(url, ca_file=tmp_path / "ca.pem")) as client:
-            assert client.call("GET", SETTINGS) == {}
+    with (
+        tls_server(authority, "127.0.0.1") as url,
+        contextlib.closing(client_to(url, ca_file=tmp_path / "ca.pem")) as client,
+    ):
+        assert client.call("GET", SETTINGS) == {}
 
 
 def test_a_certificate_for_another_name_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
     """The right authority is not enough."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    with tls_server(authority, "rushdb.example") as url:
-        with contextlib.closing(client_to(url, ca_file=tmp_path / "ca.pem")) as client, pytest.raises(PersonNeeded):
-            client.call("GET", SETTINGS)
+    with (
+        tls_server(authority, "rushdb.example") as url,
+        contextlib.closing(client_to(url, ca_file=tmp_path / "ca.pem")) as client,
+        pytest.raises(PersonNeeded),
+    ):
+        client.call("GET", SETTINGS)
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])

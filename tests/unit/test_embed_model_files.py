@@ -145,7 +145,7 @@ def test_the_fix_for_pickle_is_a_command(tmp_path: Path) -> None:
     _only_pickle(path)
     with pytest.raises(ConfigurationError) as caught:
         judge(path)
-    assert caught.value.next_step == f"byov-migrate model convert {path}"
+    assert caught.value.next_step == f"byov-migrate model convert {path} {path}-safetensors"
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:

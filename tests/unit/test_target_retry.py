@@ -150,3 +150,18 @@ def test_a_real_sleep_ends_as_soon_as_the_stop_is_set() -> None:
     assert interruptible_sleep(stop)(0.0) is False
     stop.set()
     assert interruptible_sleep(stop)(3600.0) is True
+
+
+def test_a_countdown_is_told_every_second_of_a_wait() -> None:
+    """A person at the terminal sees how long the server's budget still lasts; the whole wait stays as long."""
+    told: list[float] = []
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> bool:
+        slept.append(seconds)
+        return False
+
+    patience = Patience(60.0, lambda: 0.0, sleep, countdown=lambda _reason, left: told.append(left))
+    patience.pause("the request may still run", 3.5)
+    assert told == [3.5, 2.5, 1.5]
+    assert sum(slept) == 3.5
