@@ -1,4 +1,5 @@
 """Write configs/byov-migrate.schema.json from the configuration's models and the tables of docs/configuration.md."""
+# ruff: noqa: INP001 - a script of the repository, in no package
 
 from __future__ import annotations
 
@@ -72,7 +73,7 @@ def _tidy(name: str, described: dict[str, Any]) -> None:
     described.pop("title", None)
     properties = described.get("properties", {})
     if name == "Config":
-        del properties["base"]
+        del properties["base"], properties["state"]["default"], described["description"]
         described["required"] = [key for key in described["required"] if key not in ("base", "name")]
     for key, content in properties.items():
         content.pop("title", None)

@@ -6,9 +6,7 @@ vectors that the old and the new one give for the same texts are compared.
 
 from __future__ import annotations
 
-import errno
 import os
-import random
 import shutil
 import struct
 import tempfile
@@ -22,54 +20,17 @@ from typing import Any
 import numpy as np
 
 from byov_migrate.embed.confined import LIBRARIES_BYTES, Confinement
+from byov_migrate.embed.convert_samples import TEXTS, lowest_cosine, sample_texts
 from byov_migrate.embed.directory import Directory
 from byov_migrate.embed.model_files import WEIGHTS, judge
-from byov_migrate.errors import ConfigurationError, Interrupted, Unavailable
+from byov_migrate.embed.publishing import disk_faults, publish
+from byov_migrate.errors import ConfigurationError, Interrupted
 from byov_migrate.records import Vector
 
 LOWEST_COSINE = 0.9999
-TEXTS = 32
 PICKLE = "pytorch_model.bin"
 SETTINGS_ENDS = frozenset({".json", ".txt", ".model"})
 EMPTY_WEIGHTS = struct.pack("<Q", 2) + b"{}"
-_WORDS = [
-    "senior",
-    "data",
-    "engineer",
-    "remote",
-    "Berlin",
-    "salary",
-    "70,000",
-    "to",
-    "90,000",
-    "EUR;",
-    "we",
-    "build",
-    "pipelines,",
-    "search",
-    "and",
-    "APIs.",
-    "Über",
-    "Erfahrung",
-    "mit",
-    "SQL",
-    "freuen",
-    "wir",
-    "uns!",
-    "東京",
-    "の",
-    "チーム",
-    "C++",
-    "(m/f/d)",
-    "40",
-    "h/week",
-    "apply",
-    "now?",
-    "café",
-    "naïve",
-    "3.5",
-    "%",
-]
 _SAVE_AGAIN = "load it where it was trained and save it with save_pretrained, which writes safetensors"
 
 
@@ -111,14 +72,14 @@ def convert_directory(
     directory = Directory(source.resolve())
     place = destination.absolute()
     _check_places(directory, place)
-    beside = {"prefix": f".{place.name}.", "dir": place.parent}  # on the same disk, so that a rename is enough
-    with _disk_faults(place), tempfile.TemporaryDirectory(**beside) as scratch:
+    # Beside the destination: on the same disk a rename is enough.
+    with disk_faults(place), tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as scratch:
         work = _Work(directory, Path(scratch).resolve(), is_stopped)
         with work.naming_the_source():
             parts = work.prepare()
             tensors, has_namespace = work.convert(parts.pickles)
             cosine = work.compare(parts)
-        _publish(work.made, place)
+        publish(work.made, place)
     return ConvertResult(
         source=directory.root,
         destination=place,
@@ -133,23 +94,6 @@ def convert_directory(
     )
 
 
-def sample_texts() -> list[str]:
-    """The texts both directories embed: the same each time, of one to 300 words, beyond ASCII too."""
-    chosen = random.Random(1)  # noqa: S311 - no secret
-    lengths = [1, 2, 3, *(round(3 * 1.17**step) for step in range(TEXTS - 3))]
-    return [" ".join(chosen.choices(_WORDS, k=length)) for length in lengths]
-
-
-def lowest_cosine(first: Vector, second: Vector) -> float:
-    """The lowest cosine between rows of the same number; NaN where a row is zeros or not finite, or shapes differ."""
-    if first.shape != second.shape or not first.size:
-        return float("nan")
-    a, b = first.astype(np.float64), second.astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    return float(cosines.min())  # of NaN and numbers, min is NaN
-
-
 @dataclass(frozen=True)
 class _Parts:
     """What the loader uses, relative to the source: pickles to be converted, and files to be copied."""
@@ -160,8 +104,10 @@ class _Parts:
 
 @dataclass(frozen=True)
 class _Work:
-    """One conversion. made: the new directory, until it has its name; old: the used files of the source, as links;
-    child: all that a child may change.
+    """One conversion in a folder of its own.
+
+    made: the new directory, until it has its name; old: the used files of the source, as links; child: all that a child
+    process may change.
     """
 
     source: Directory
@@ -305,34 +251,3 @@ def _left_out(root: Path, used: set[str]) -> tuple[str, ...]:
             if name not in used and name not in folders:
                 names.append(f"{name}/" if path.is_dir() else name)
     return tuple(sorted(names))
-
-
-def _publish(made: Path, destination: Path) -> None:
-    """Give the finished directory its name, once its content is on the disk."""
-    for path in (*made.rglob("*"), made):
-        _flush(path)
-    if os.path.lexists(destination):  # a rename would replace an empty directory
-        raise ConfigurationError(f"{destination} has appeared meanwhile", next_step="name a new directory")
-    made.rename(destination)
-    _flush(destination.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _disk_faults(destination: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Unavailable(f"no room left for {destination}") from error
-        raise ConfigurationError(
-            f"{error.filename or destination}: {error.strerror or type(error).__name__}",
-            next_step="see that the source can be read and the destination's folder written to",
-        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,11 @@ _NOT_PLAIN = "export its weights alone, where it was trained: torch.save(model.s
 
 def run(job: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The job's reply; `refused` and `next_step` when what it was given cannot be used."""
-    jobs = {"weights": _weights, "old-vectors": _old_vectors, "new-vectors": _new_vectors}
+    jobs: dict[str, Callable[..., dict[str, Any]]] = {
+        "weights": _weights,
+        "old-vectors": _old_vectors,
+        "new-vectors": _new_vectors,
+    }
     try:
         return jobs[job](**arguments)
     except MigrationError as error:
@@ -69,7 +73,7 @@ def _check_tensors(path: Path, content: Any) -> None:
     for name, tensor in entries.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise ConfigurationError(
-                f"{path.name} holds more than weights: {name!r} is a {type(tensor).__name__}", next_step=_NOT_PLAIN
+                f"{path.name} holds more than weights: {name!r} ({type(tensor).__name__})", next_step=_NOT_PLAIN
             )
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
             raise ConfigurationError(f"{path.name}: {name} is no plain tensor", next_step=_SAVE_AGAIN)

@@ -17,6 +17,7 @@ from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models, TableWork
 from byov_migrate.records import Page
+from byov_migrate.target import provision
 
 RANGE_ROWS = 10_000
 PAGE_ROWS_READY = 1000
@@ -157,7 +158,7 @@ def _first_new(page: Page, known: set[str], left: int) -> Page:
 def _compare_counts(ends: Ends, work: TableWork) -> None:
     """At a table's end the whole label is counted once."""
     label, name = work.table.label, work.table.name
-    _, records = ends.patience.retry(lambda: ends.wire.find(label, {"byovBatch": {"$exists": True}}, limit=1))
+    _, records = ends.patience.retry(lambda: ends.wire.find(label, provision.OURS, limit=1))
     expected = ends.state.ledger.count_records(name)
     if records != expected:
         raise DifferencesFound(f"RushDB holds {records:,} records of {label} and {expected:,} were proved to be stored")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from byov_migrate.config import TableConfig
+from byov_migrate.errors import Refused
 from byov_migrate.jobs import table_work
 from byov_migrate.jobs.documents import Composer
 from byov_migrate.jobs.embedding import Embedder
@@ -41,8 +42,24 @@ def mover(ends: Ends, table: TableConfig, models: Models) -> Mover:
         request_budget_s=provision.request_budget_s(ends.config.target, ends.server),
         surroundings=ends.around,
     )
+    _require_whole_ledger(ends, work)
     delivery.begin_counting()
     return Mover(ends, work, delivery)
+
+
+def _require_whole_ledger(ends: Ends, work: TableWork) -> None:
+    """Raise Refused when the target holds records of ours that the state does not know: they would be doubled.
+
+    That is so after a backup was restored that is older than the last run.
+    """
+    name, label = work.table.name, work.table.label
+    _, stored = ends.patience.retry(lambda: ends.wire.find(label, provision.OURS, limit=1))
+    known = ends.state.ledger.count_records(name)
+    if stored > known:
+        raise Refused(
+            f"RushDB holds {stored:,} records of {label} that byov-migrate wrote, and this state knows {known:,} of"
+            " them; nothing was written. Was a backup restored that is older than the last run? Use the newest state"
+        )
 
 
 def _prepare(ends: Ends, table: TableConfig, models: Models) -> TableWork:

@@ -89,7 +89,7 @@ def _by_cause(state: str, address: Address) -> MigrationError:
         )
     if state in ("42P01", "42703"):
         return ConfigurationError(
-            f"a table or column of the configuration is gone from {address}; run: byov-migrate check"
+            f"a table or column of the configuration is gone from {address}; run: byov-migrate plan"
         )
     if state[:2] in ("XX", "22"):
         return PersonNeeded(f"{address} cannot read a row of its own (SQLSTATE {state}); see the server's log")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from byov_migrate.config import TargetConfig
-from byov_migrate.errors import CredentialsRefused, PersonNeeded, Refused
+from byov_migrate.errors import CredentialsRefused, PersonNeeded, Refused, Retriable
 from byov_migrate.target.http import HttpClient
 from byov_migrate.target.rest import RestWire
 from byov_migrate.target.retry import Patience
@@ -19,6 +19,8 @@ ANSWER_MARGIN_S = 10.0
 """Added to the server's budget, so that its own time limit answers before ours cuts the connection."""
 MARKER_LABEL = "ByovMigration"
 FORMAT = 1
+OURS = {"byovBatch": {"$exists": True}}
+"""Matches the records that byov-migrate wrote, markers apart."""
 
 
 def open_wire(config: TargetConfig, read_key: Callable[[], str]) -> Wire:
@@ -105,11 +107,17 @@ def claim_label(wire: Wire, patience: Patience, marker: Marker, *, records_known
     found = _markers(wire, patience, marker.label)
     if not found:
         _refuse_stranger(wire, patience, marker.label, records_known)
-        patience.retry(lambda: wire.create(MARKER_LABEL, [Outbound(marker.label, marker.properties())]))
-        found = _markers(wire, patience, marker.label)
-        if not found:
-            raise PersonNeeded(f"RushDB accepted the marker of {marker.label} and does not keep it")
+        found = patience.retry(lambda: _write_marker(wire, patience, marker))
     _require_ours(wire, patience, found, marker)
+
+
+def _write_marker(wire: Wire, patience: Patience, marker: Marker) -> list[Stored]:
+    """Create the marker and read it back. Raise Retriable when it was accepted and not kept."""
+    wire.create(MARKER_LABEL, [Outbound(marker.label, marker.properties())])
+    found = _markers(wire, patience, marker.label)
+    if not found:
+        raise Retriable(f"RushDB accepted the marker of {marker.label} and does not keep it")
+    return found
 
 
 def _markers(wire: Wire, patience: Patience, label: str) -> list[Stored]:
@@ -124,7 +132,7 @@ def _refuse_stranger(wire: Wire, patience: Patience, label: str, records_known: 
             f"this state has written {records_known:,} records of {label}, and the project behind the key holds no"
             " marker of it; nothing was written. Use the key of the project that holds them"
         )
-    _, total = patience.retry(lambda: wire.find(label, {"byovKey": {"$exists": True}}, limit=1))
+    _, total = patience.retry(lambda: wire.find(label, OURS, limit=1))
     if total:
         raise Refused(
             f"RushDB holds {total:,} records of {label} that byov-migrate wrote, and this state knows none of them;"

@@ -45,8 +45,8 @@ class RestWire:
 
     def server(self) -> Server:
         """Ask what answers, and whether the key is accepted."""
+        token = self._get("/api/v1/tokens/current")  # first: settings answer whatever the key, so they prove none
         settings = self._get("/api/v1/settings")
-        token = self._get("/api/v1/tokens/current")
         with _understood(reads=True):
             if token.get("expired"):
                 raise CredentialsRefused("the RushDB key has expired; make a new one")

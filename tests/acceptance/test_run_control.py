@@ -126,3 +126,23 @@ def test_a_restored_state_goes_on_and_the_old_copy_only_reads(
     account = compare_items(moved, vectors)
     assert account.is_exact, account
     assert moved.run("state", "restore", str(file)).returncode == 4  # never over a state that is there
+
+
+def test_a_backup_older_than_the_last_run_is_refused_and_doubles_nothing(migration: Migration) -> None:
+    """What was stored after the backup is unknown to it and would be written a second time: exit 4."""
+    vectors = make_vector_table(migration.dsn, 200, 8)
+    migration.write(VECTOR_TABLE)
+    file = migration.folder / "old.db"
+    assert migration.run("backfill", "--limit", "50").returncode == 0
+    assert migration.run("state", "backup", str(file)).returncode == 0
+    assert migration.run("backfill").returncode == 0
+    for path in migration.folder.glob("job.state.db*"):
+        path.unlink()
+    assert migration.run("state", "restore", str(file)).returncode == 0
+
+    refused = migration.run("backfill")
+
+    assert refused.returncode == 4, refused.stderr
+    assert "knows 50" in refused.stderr
+    account = compare_items(migration, vectors)
+    assert account.is_exact, account

@@ -73,6 +73,11 @@ class FaultyRushDB:
         with self._lock:
             self._queues[path].extend(faults)
 
+    def clear(self) -> None:
+        """Forget queued faults that were not met."""
+        with self._lock:
+            self._queues.clear()
+
     def calls(self, path: str) -> list[Seen]:
         """The requests seen so far whose path ends so."""
         return [seen for seen in self.seen if seen.path.endswith(path)]

@@ -71,6 +71,7 @@ WRITES: list[Fault] = [
     close_then_act_late,
 ]
 READS: list[Fault] = [exchange.close_at_once, exchange.half_body, exchange.refuse(503), exchange.web_page]
+FIRST_CONTACT = ("/settings", "/tokens/current")  # a web page there means a wrong address: 69, a person has to look
 
 
 def liar(seed: int) -> Callable[[Seen], Fault | None]:
@@ -82,7 +83,8 @@ def liar(seed: int) -> Callable[[Seen], Fault | None]:
             if dice.random() > FAULTY_SHARE:
                 return None
             is_write = seen.path.endswith((exchange.IMPORT, exchange.UPSERT, exchange.DELETE))
-            return dice.choice(WRITES if is_write else READS)
+            choice = dice.choice(WRITES if is_write else READS)
+            return None if choice is exchange.web_page and seen.path.endswith(FIRST_CONTACT) else choice
 
     return decide
 

@@ -1,0 +1,196 @@
+"""The last line of a run that did not end 0, and results as text and JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from byov_migrate.errors import (
+    Ambiguous,
+    Busy,
+    ConfigurationError,
+    ConsentNeeded,
+    CredentialsRefused,
+    DifferencesFound,
+    Interrupted,
+    MigrationError,
+    Overloaded,
+    PersonNeeded,
+    Refused,
+    RowRefused,
+    TooLarge,
+    Unavailable,
+)
+from byov_migrate.jobs.backfill import BackfillResult, TableResult
+from byov_migrate.jobs.pipeline import Totals
+from byov_migrate.jobs.status import Status, TableStatus
+from byov_migrate.report import results
+from byov_migrate.report.live import clock_text
+
+PASSES = "state consistent; nothing to do, the next run continues"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "passes"),
+    [
+        (MigrationError("x"), 1, False),
+        (ConfigurationError("x"), 2, False),
+        (RowRefused("x"), 3, False),
+        (Refused("x"), 4, False),
+        (DifferencesFound("x"), 5, False),
+        (ConsentNeeded("x"), 6, False),
+        (PersonNeeded("x"), 69, False),
+        (Unavailable("x"), 75, True),
+        (Overloaded("x", wait_s=1.0), 75, True),
+        (TooLarge("x"), 75, True),
+        (Ambiguous("x"), 75, True),
+        (Busy("x"), 75, True),
+        (CredentialsRefused("x"), 77, False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_last_line_has_command_code_cause_and_what_to_do(error: MigrationError, code: int, *, passes: bool) -> None:
+    """Whoever is woken reads this line first, and perhaps only this one."""
+    line = results.last_line("sync", error)
+    assert line == f"byov-migrate sync: {code} x" + (f"; {PASSES}" if passes else "")
+
+
+def test_the_last_line_ends_with_the_next_step() -> None:
+    """A command to copy."""
+    line = results.last_line("plan", Refused("the settings changed", next_step="byov-migrate backfill --apply"))
+    assert line == "byov-migrate plan: 4 the settings changed; byov-migrate backfill --apply"
+
+
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143), (1, 129)])
+def test_an_interrupted_run_says_that_the_state_is_consistent(number: int, code: int) -> None:
+    """And which signal it was."""
+    line = results.last_line("backfill", Interrupted(number))
+    assert line.startswith(f"byov-migrate backfill: {code} ")
+    assert "state is consistent" in line
+
+
+def test_a_bug_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """By the error's kind, without its values: a report is sent to strangers."""
+    results.complain(results.bug_line("show", KeyError("canary-5f0c")))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "byov-migrate show: 1 a bug (KeyError); please report it with the lines above"
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A result with everything that results are made of."""
+
+    path: Path
+    vector: Any
+    items: tuple[Any, ...]
+    mapping: dict[Any, Any]
+
+
+def test_every_result_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """For programs: one document, characters as they are."""
+    nested = Nested(Path("a/b"), np.asarray([0.5, 1], dtype=np.float32), (1, None, "ü"), {1: (True,)})
+    results.print_json({"outer": nested, "number": np.float32(0.5)})
+    out = capsys.readouterr().out
+    assert "ü" in out
+    assert json.loads(out) == {
+        "outer": {"path": "a/b", "vector": [0.5, 1.0], "items": [1, None, "ü"], "mapping": {"1": [True]}},
+        "number": 0.5,
+    }
+
+
+def table_result(**changes: Any) -> TableResult:
+    """A backfill of 1,000 rows."""
+    plain: dict[str, Any] = {
+        "table": "public.job",
+        "label": "Job",
+        "rows_planned": 1000,
+        "rows_stored": 998,
+        "vectors_stored": 990,
+        "rejects": 2,
+        "this_run": Totals(rows=500, vectors=495, no_text=8, texts=500, truncated=3, rejected=2, rejected_new=1),
+        "seconds": 100.0,
+        "bytes_out": 2_500_000,
+        "requests": 12,
+        "busy": {"read": 0.1, "embed": 0.97},
+        "properties_sent": ("title", "byovKey"),
+        "columns_kept": ("body",),
+        "complete": True,
+    }
+    return TableResult(**{**plain, **changes})
+
+
+def test_a_backfill_says_what_is_stored_what_left_and_what_stayed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The compliance officer reads `left` and `stayed`."""
+    results.print_backfill(BackfillResult((table_result(),)))
+    out = capsys.readouterr().out
+    for part in (
+        "998 records",
+        "990 vectors",
+        "1,000 rows planned",
+        "title, byovKey; vectors",
+        "stayed   body",
+        "1:40",
+    ):
+        assert part in out
+    for part in (
+        "8 without text",
+        "3 of 500 texts truncated",
+        "2 rejected",
+        "out      2.5 MB, 5.0 texts/s",
+        "embed 97% busy, read 10% busy",
+    ):
+        assert part in out
+    assert "to continue" not in out
+
+
+def test_a_limited_backfill_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not done, and ended 0."""
+    results.print_backfill(BackfillResult((table_result(complete=False),)))
+    assert "to continue: byov-migrate backfill" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("new", "code"), [(0, 0), (1, 3)])
+def test_a_backfill_ends_3_for_rows_that_were_not_rejected_before(new: int, code: int) -> None:
+    """Each morning's run must not complain of last week's rejects again."""
+    assert BackfillResult((table_result(), table_result(this_run=Totals(rejected_new=new)))).exit_code == 3
+    assert BackfillResult((table_result(this_run=Totals(rejected=5, rejected_new=new)),)).exit_code == code
+
+
+def test_a_status_shows_positions_and_runs_in_utc(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table that was not started is shown as such, a killed run too."""
+    tables = (
+        TableStatus("public.job", "Job", 1000, 998, 3, 2, 2, 1),
+        TableStatus("public.other", "Other", None, 0, 0, 0, 0, 0),
+    )
+    run = {"id": "0123456789abcdef", "started_at": 0.0, "command": "backfill", "exit_code": None}
+    event = {"at": 60.0, "action": "planned", "fields": {"rows": 5}}
+    results.print_status(Status("state", tables, (run, {**run, "exit_code": 3}), (event,), 5.0))
+    out = capsys.readouterr().out
+    assert "Job: 998 of 1,000 rows stored, 2 of 3 ranges, 2 rejected, 1 batches unsettled" in out
+    assert "Other: not started" in out
+    assert "run 01234567  1970-01-01 00:00:00Z  backfill   at work or killed" in out
+    assert "ended 3" in out
+    assert '1970-01-01 00:01:00Z  planned  {"rows": 5}' in out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (750, "12:30"), (3599.6, "1 h 0 min"), (10_300, "2 h 51 min")],
+)
+def test_spans_of_time(seconds: float, text: str) -> None:
+    """Rounded once: no `0:60`."""
+    assert clock_text(seconds) == text
+
+
+SIZES = [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (2_500_000, "2.5 MB"), (3e12, "3000.0 GB")]
+
+
+@pytest.mark.parametrize(("count", "text"), SIZES)
+def test_sizes(count: float, text: str) -> None:
+    """In thousands, as networks count."""
+    assert results._size(count) == text
