@@ -183,6 +183,7 @@ class _Work:
             pickled, weights = self.source.root / name, self.child / WEIGHTS
             replies.append(self._run(pickled.stat().st_size, "weights", pickled=str(pickled), weights=str(weights)))
             weights.replace(self.made / PurePosixPath(name).with_name(WEIGHTS))
+        judge(self.made)  # as every migration will: what a child wrote is believed no more than the source
         return sum(reply["tensors"] for reply in replies), all(reply["has_namespace"] for reply in replies)
 
     def compare(self, parts: _Parts) -> float:

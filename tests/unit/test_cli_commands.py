@@ -193,7 +193,8 @@ def test_status_is_json_on_request(tmp_path: Path) -> None:
 
 WAITING = """
 import threading, time
-from byov_migrate import cli
+from byov_migrate.cli import app
+from byov_migrate.cli.frame import Options, run_job
 
 def job(around):
     print("ready", flush=True)
@@ -203,11 +204,11 @@ def job(around):
         time.sleep(20)
     around.patience(60).pause("the target to come back", 60)
 
-@cli.app.command()
+@app.command()
 def waiting():
-    cli._run("backfill", cli.Options(), job, print)
+    run_job("backfill", Options(), job, print)
 
-cli.app(["waiting"])
+app(["waiting"])
 """
 
 

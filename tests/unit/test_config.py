@@ -1,78 +1,17 @@
-"""The configuration: every mistake at once, with key path, reason and fix; no secret in it, ever."""
+"""The configuration: every mistake at once, with key path, reason and fix."""
 
 from __future__ import annotations
 
-import copy
 import os
-import stat
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from byov_migrate.config import Config, Secret, load_config, parse_config, parse_duration
-from byov_migrate.errors import ConfigurationError, CredentialsRefused
+from byov_migrate.config import Secret, load_config, parse_duration
+from byov_migrate.errors import ConfigurationError
 from byov_migrate.filters import Filter
-
-SMALLEST = """
-[source]
-dsn = { env = "DATABASE_URL" }
-[target]
-url = "https://api.rushdb.com"
-api_key = { env = "RUSHDB_API_KEY" }
-[[tables]]
-name = "public.job"
-label = "Job"
-columns = ["id", "title"]
-"""
-BASE = Path("/somewhere/else")
-
-
-def given() -> dict[str, Any]:
-    """The smallest configuration, to be spoilt."""
-    return tomllib.loads(SMALLEST)
-
-
-def parse(content: dict[str, Any], environment: Mapping[str, str] | None = None) -> Config:
-    """Parse as if read from `jobs.toml` in BASE."""
-    return parse_config(content, environment or {}, base=BASE, stem="jobs")
-
-
-def with_embedding(**embedding: Any) -> dict[str, Any]:
-    """A configuration with one model and one embedding."""
-    content = given()
-    content["models"] = {"jobs": {"path": "models/jobs"}}
-    plain = {"property": "description", "text": "{body}", "model": "jobs"}
-    content["tables"][0]["embeddings"] = [{**plain, **embedding}]
-    return content
-
-
-def changed(path: str, value: Any, content: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A configuration with one key set; `path` as in tables.0.label."""
-    content = copy.deepcopy(content or given())
-    *steps, last = path.split(".")
-    place: Any = content
-    for step in steps:
-        place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
-    place[last] = value
-    return content
-
-
-def mistakes(content: dict[str, Any], environment: Mapping[str, str] | None = None) -> list[str]:
-    """The lines of the refusal, without the first, which counts them."""
-    with pytest.raises(ConfigurationError) as caught:
-        parse(content, environment)
-    head, *lines = str(caught.value).split("\n")
-    assert head.split()[0] == str(len(lines))
-    return [line.strip() for line in lines]
-
-
-def one_mistake(content: dict[str, Any], environment: Mapping[str, str] | None = None) -> str:
-    """The only line of the refusal."""
-    [line] = mistakes(content, environment)
-    return line
+from tests.unit.config_files import BASE, SMALLEST, changed, given, mistakes, one_mistake, parse, with_embedding
 
 
 def test_the_smallest_configuration_has_every_default() -> None:
@@ -167,111 +106,6 @@ def test_an_unknown_key_names_the_nearest_known_one(path: str, nearest: str) -> 
 def test_an_unknown_key_near_to_nothing_names_the_known_ones() -> None:
     """What else could be meant."""
     assert "known here: dsn, ca_file, tls" in one_mistake(changed("source.zzz", 1))
-
-
-@pytest.mark.parametrize("path", ["source.dsn", "target.api_key", "state.hash_key"])
-@pytest.mark.parametrize("secret", ["postgresql://user:canary-5f0c@db/jobs", "canary-5f0c", ["canary-5f0c"], 5])
-def test_a_secret_is_never_literal_and_never_repeated(path: str, secret: object) -> None:
-    """Configuration files end in version control, and error messages in tickets."""
-    line = one_mistake(changed(path, secret))
-    assert line.startswith(f"{path}: ")
-    assert "{ env =" in line
-    assert "canary" not in line
-
-
-@pytest.mark.parametrize(
-    "secret",
-    [
-        {},
-        {"env": "A", "file": "b"},
-        {"env": "A", "default": "canary-5f0c"},
-        {"value": "canary-5f0c"},
-        {"env": "A", "command": ["x"]},
-    ],
-)
-def test_a_secret_has_exactly_one_place_and_no_default(secret: dict[str, Any]) -> None:
-    """Two places leave open which one counts; a default is a literal secret."""
-    assert "canary" not in " ".join(mistakes(changed("target.api_key", secret)))
-
-
-def test_no_form_of_the_configuration_holds_a_secret() -> None:
-    """Not in its repr, not as a string, not as JSON: it only knows where secrets are."""
-    environment = {"DATABASE_URL": "canary-dsn", "RUSHDB_API_KEY": "canary-key"}
-    config = parse(given(), environment)
-    shown = f"{config!r}{config}{config.model_dump()}{config.model_dump_json()}{config.target!r}"
-    assert "canary" not in shown
-    assert config.target.api_key.read(environment) == "canary-key"
-
-
-def test_a_proxys_password_is_in_no_form_of_the_configuration() -> None:
-    """It stands in the proxy's address; there is no other place for it."""
-    content = changed("target.proxy", {"env": "PROXY"})
-    config = parse(content, {"PROXY": "http://user:canary-5f0c@proxy:3128"})
-    assert config.target.proxy == "http://user:canary-5f0c@proxy:3128"
-    assert "canary" not in f"{config!r}{config}{config.target}"
-
-
-@pytest.mark.parametrize("proxy", ["http://user:canary-5f0c@proxy:3128", "nonsense", "ftp://proxy"])
-def test_a_proxy_is_an_address_without_a_password_in_the_file(proxy: str) -> None:
-    """A literal password is refused; so is what the HTTP client could not use."""
-    assert "canary" not in one_mistake(changed("target.proxy", proxy))
-
-
-def test_a_secret_is_read_anew_each_time() -> None:
-    """A token that lives for an hour is replaced while a migration runs."""
-    environment = {"A": "first\n"}
-    secret = Secret(env="A")
-    assert secret.read(environment) == "first"
-    environment["A"] = "second"
-    assert secret.read(environment) == "second"
-
-
-@pytest.mark.parametrize("value", [None, "", "  \n"])
-def test_an_empty_secret_is_refused_by_its_place(value: str | None) -> None:
-    """The message says where it was looked for, which is all that can be said."""
-    environment = {} if value is None else {"THE_KEY": value}
-    with pytest.raises(CredentialsRefused, match="THE_KEY"):
-        Secret(env="THE_KEY").read(environment)
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o644])
-def test_a_secret_file_that_others_can_read_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
-    """A key that everybody on the machine has is none."""
-    path = tmp_path / "key"
-    path.write_text("canary-5f0c")
-    path.chmod(mode)
-    with pytest.raises(CredentialsRefused, match="chmod 600") as caught:
-        Secret(file=path).read({})
-    assert "canary" not in str(caught.value)
-
-
-@pytest.mark.parametrize("mode", [0o600, 0o400])
-def test_a_secret_file_of_its_owner_is_read(tmp_path: Path, mode: int) -> None:
-    """Without the line's end that every editor adds."""
-    path = tmp_path / "key"
-    path.write_text("the key\n")
-    path.chmod(mode)
-    assert Secret(file=path).read({}) == "the key"
-    assert stat.S_IMODE(path.stat().st_mode) == mode
-
-
-def test_a_secret_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """By its name."""
-    with pytest.raises(CredentialsRefused, match="absent"):
-        Secret(file=tmp_path / "absent").read({})
-
-
-def test_a_secret_command_runs_without_a_shell() -> None:
-    """What looks like shell stays an argument."""
-    assert Secret(command=("printf", "%s", "$(id); `id`")).read({}) == "$(id); `id`"
-
-
-@pytest.mark.parametrize("command", [("false",), ("/absent/program",), ("sh", "-c", "echo canary-5f0c; exit 3")])
-def test_a_secret_command_that_fails_is_refused_without_its_output(command: tuple[str, ...]) -> None:
-    """Its output may hold half of the secret."""
-    with pytest.raises(CredentialsRefused) as caught:
-        Secret(command=command).read({})
-    assert "canary" not in f"{caught.value}{caught.value.__cause__}"
 
 
 def test_any_string_may_come_from_the_environment() -> None:
@@ -450,116 +284,6 @@ def test_filters_and_templates_are_parsed_once() -> None:
     assert table.where == (Filter("status", "=", ("published",)), Filter("n", "in", ("1", "2")))
     assert table.embeddings[0].text is not None
     assert table.embeddings[0].text.columns == ("body",)
-
-
-def collision(content: dict[str, Any], *parts: str) -> None:
-    """One refusal that holds all of these."""
-    line = one_mistake(content)
-    assert all(part in line for part in parts), line
-
-
-def test_two_columns_with_one_outgoing_name() -> None:
-    """One would overwrite the other in every record."""
-    content = changed("tables.0.rename", {"title": "id"})
-    collision(content, "tables[0].columns[0]", "tables[0].columns[1]", "property id")
-
-
-def test_one_column_twice() -> None:
-    """The same collision without a rename."""
-    collision(changed("tables.0.columns", ["id", "id"]), "tables[0].columns[0]", "tables[0].columns[1]")
-
-
-@pytest.mark.parametrize("name", ["byovKey", "byovAnything", "__id", "$eq", "records", "data", "total", ""])
-def test_a_reserved_outgoing_name(name: str) -> None:
-    """RushDB refuses some, loses others, and `byov` is ours."""
-    collision(changed("tables.0.rename", {"title": name}), "tables[0].columns[1]", "reserved", "rename")
-
-
-@pytest.mark.parametrize("name", ["byovVector", "__x", "$x", "data", ""])
-def test_a_reserved_embedding_property(name: str) -> None:
-    """The same for what carries the vector."""
-    assert any("reserved" in line for line in mistakes(with_embedding(property=name)))
-
-
-@pytest.mark.parametrize("property_name", ["title", "id"])
-def test_an_embedding_property_that_is_also_sent(property_name: str) -> None:
-    """The column's text would stand where nothing but a vector was promised."""
-    collision(with_embedding(property=property_name), "tables[0].embeddings[0].property", "tables[0].columns[")
-
-
-def test_a_spare_property_that_is_also_sent() -> None:
-    """`PAlt` is an outgoing name too, unless there is none."""
-    content = changed("tables.0.columns", ["id", "descriptionAlt"], with_embedding())
-    collision(content, "descriptionAlt", "tables[0].columns[1]")
-    assert parse(changed("tables.0.embeddings.0.spare", False, content))
-
-
-def test_two_embeddings_of_one_property() -> None:
-    """Two vector spaces in one index."""
-    content = with_embedding()
-    content["tables"][0]["embeddings"] *= 2
-    assert "tables[0].embeddings[1].property" in " ".join(mistakes(content))
-
-
-def test_one_label_in_two_entries() -> None:
-    """Tables and nodes share the labels."""
-    content = given()
-    content["tables"].append({"name": "public.other", "label": "Job", "columns": ["id"]})
-    content["nodes"] = [{"label": "Job", "table": "public.job", "column": "title"}]
-    first, second = mistakes(content)
-    assert first.startswith("tables[1].label: ")
-    assert second.startswith("nodes[0].label: ")
-    assert "tables[0].label" in first
-    assert "tables[0].label" in second
-
-
-def test_the_label_of_our_markers() -> None:
-    """A table of that label would be counted as markers."""
-    collision(changed("tables.0.label", "ByovMigration"), "tables[0].label")
-
-
-def test_a_withheld_column_that_a_node_would_send() -> None:
-    """A node holds the value itself."""
-    content = with_embedding()
-    content["nodes"] = [{"label": "Body", "table": "public.job", "column": "body"}]
-    collision(content, "nodes[0].column", "tables[0].embeddings[0].text", "body")
-
-
-def test_a_withheld_column_that_another_entry_would_send() -> None:
-    """Two labels from one table, and the text leaves through the second."""
-    content = with_embedding()
-    content["tables"].append({"name": "public.job", "label": "Copy", "columns": ["id", "body"]})
-    collision(content, "tables[1].columns[1]", "tables[0].embeddings[0].text", "body")
-
-
-def test_a_withheld_column_that_another_embedding_would_send() -> None:
-    """`send_text` of one embedding sends what another one of the same table promises to keep."""
-    content = with_embedding()
-    second = {"property": "summary", "text": "{title} {body}", "model": "jobs", "send_text": True}
-    content["tables"][0]["embeddings"].append(second)
-    collision(content, "tables[0].embeddings[1].text", "tables[0].embeddings[0].text", "body")
-
-
-def test_a_column_that_is_embedded_and_sent_by_the_same_entry_is_meant_so() -> None:
-    """`columns` says what leaves; the text of the embedding is another property."""
-    assert parse(with_embedding(text="{title} {body}"))
-
-
-def test_a_model_that_is_not_there_names_the_nearest() -> None:
-    """Before anything is loaded."""
-    collision(with_embedding(model="job"), "tables[0].embeddings[0].model", 'did you mean "jobs"?')
-
-
-@pytest.mark.parametrize("setting", ["rename", "types"])
-def test_a_setting_for_a_column_that_is_not_sent(setting: str) -> None:
-    """A misspelt column's rename would silently do nothing."""
-    collision(changed(f"tables.0.{setting}", {"salery": "text"}), f"tables[0].{setting}.salery", "tables[0].columns")
-
-
-def test_a_hashed_key_that_is_also_sent() -> None:
-    """The hash would protect nothing."""
-    content = changed("tables.0.key", ["id"], changed("tables.0.hash_key_values", True))
-    collision(content, "tables[0].columns", "hash_key_values")
 
 
 def test_a_table_by_name_or_label() -> None:

@@ -1,0 +1,104 @@
+"""Commands that move rows, or look at what was moved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from byov_migrate.cli.frame import Options, TableName, Wheres, filters, run_job, with_options
+
+if TYPE_CHECKING:
+    from byov_migrate.jobs.surroundings import Surroundings
+
+
+@with_options
+def plan(options: Options) -> None:
+    """What would happen and what would leave. Writes nothing."""
+    from byov_migrate.report.results import print_plan
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.jobs.plan import plan as carry_out
+
+        return carry_out(options.load(), surroundings=around)
+
+    run_job("plan", options, job, print_plan)
+
+
+@with_options
+def backfill(
+    options: Options,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Stop once this many rows are stored.")] = None,
+    table: Annotated[list[str] | None, typer.Option("--table", help="Only this table. Repeatable.")] = None,
+) -> None:
+    """Bring all rows into RushDB. Killed or stopped, run it again: it goes on."""
+    from byov_migrate.report.results import print_backfill
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.jobs.backfill import backfill as carry_out
+
+        return carry_out(options.load(), limit=limit, tables=table or (), surroundings=around)
+
+    run_job("backfill", options, job, print_backfill)
+
+
+@with_options
+def search(
+    options: Options,
+    text: Annotated[str, typer.Argument(help="What to look for; embedded on this machine.")],
+    where: Wheres = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many hits.")] = 10,
+    skip: Annotated[int, typer.Option("--skip", min=0, help="How many of the best to leave out.")] = 0,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare every record instead of asking the index.")] = False,
+    table: TableName = None,
+) -> None:
+    """Search by meaning, local text beside each hit."""
+    from byov_migrate.report.results import print_search
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.jobs.search import search as carry_out
+
+        page = {"limit": limit, "skip": skip}
+        return carry_out(
+            options.load(), text, where=filters(where), exact=exact, table=table, surroundings=around, **page
+        )
+
+    run_job("search", options, job, print_search)
+
+
+@with_options
+def show(
+    options: Options,
+    key: Annotated[str, typer.Argument(help="The row's key.")],
+    table: TableName = None,
+) -> None:
+    """One record: properties, vector, batch, reject, difference to PostgreSQL."""
+    from byov_migrate.report.results import print_record
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.jobs.show import show as carry_out
+
+        return carry_out(options.load(), key, table=table, surroundings=around)
+
+    run_job("show", options, job, print_record)
+
+
+@with_options
+def status(
+    options: Options,
+    run: Annotated[str | None, typer.Option("--run", help="Events of the run whose id begins so.")] = None,
+    max_age: Annotated[
+        str | None, typer.Option("--max-age", help="End 75 when the last complete run is older than this: 15m.")
+    ] = None,
+) -> None:
+    """Position, rejects and last runs, from the state alone."""
+    from byov_migrate.report.results import print_status
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.config import parse_duration
+        from byov_migrate.jobs.status import status as read
+
+        oldest = parse_duration(max_age) if max_age else None
+        return read(options.load(), run=run, max_age_s=oldest, surroundings=around)
+
+    run_job("status", options, job, print_status)

@@ -1,0 +1,119 @@
+"""What is wrong between two keys, told with both of their paths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.config_files import changed, given, mistakes, one_mistake, parse, with_embedding
+
+
+def collision(content: dict[str, Any], *parts: str) -> None:
+    """One refusal that holds all of these."""
+    line = one_mistake(content)
+    assert all(part in line for part in parts), line
+
+
+def test_two_columns_with_one_outgoing_name() -> None:
+    """One would overwrite the other in every record."""
+    content = changed("tables.0.rename", {"title": "id"})
+    collision(content, "tables[0].columns[0]", "tables[0].columns[1]", "property id")
+
+
+def test_one_column_twice() -> None:
+    """The same collision without a rename."""
+    collision(changed("tables.0.columns", ["id", "id"]), "tables[0].columns[0]", "tables[0].columns[1]")
+
+
+@pytest.mark.parametrize("name", ["byovKey", "byovAnything", "__id", "$eq", "records", "data", "total", ""])
+def test_a_reserved_outgoing_name(name: str) -> None:
+    """RushDB refuses some, loses others, and `byov` is ours."""
+    collision(changed("tables.0.rename", {"title": name}), "tables[0].columns[1]", "reserved", "rename")
+
+
+@pytest.mark.parametrize("name", ["byovVector", "__x", "$x", "data", ""])
+def test_a_reserved_embedding_property(name: str) -> None:
+    """The same for what carries the vector."""
+    assert any("reserved" in line for line in mistakes(with_embedding(property=name)))
+
+
+@pytest.mark.parametrize("property_name", ["title", "id"])
+def test_an_embedding_property_that_is_also_sent(property_name: str) -> None:
+    """The column's text would stand where nothing but a vector was promised."""
+    collision(with_embedding(property=property_name), "tables[0].embeddings[0].property", "tables[0].columns[")
+
+
+def test_a_spare_property_that_is_also_sent() -> None:
+    """`PAlt` is an outgoing name too, unless there is none."""
+    content = changed("tables.0.columns", ["id", "descriptionAlt"], with_embedding())
+    collision(content, "descriptionAlt", "tables[0].columns[1]")
+    assert parse(changed("tables.0.embeddings.0.spare", False, content))
+
+
+def test_two_embeddings_of_one_property() -> None:
+    """Two vector spaces in one index."""
+    content = with_embedding()
+    content["tables"][0]["embeddings"] *= 2
+    assert "tables[0].embeddings[1].property" in " ".join(mistakes(content))
+
+
+def test_one_label_in_two_entries() -> None:
+    """Tables and nodes share the labels."""
+    content = given()
+    content["tables"].append({"name": "public.other", "label": "Job", "columns": ["id"]})
+    content["nodes"] = [{"label": "Job", "table": "public.job", "column": "title"}]
+    first, second = mistakes(content)
+    assert first.startswith("tables[1].label: ")
+    assert second.startswith("nodes[0].label: ")
+    assert "tables[0].label" in first
+    assert "tables[0].label" in second
+
+
+def test_the_label_of_our_markers() -> None:
+    """A table of that label would be counted as markers."""
+    collision(changed("tables.0.label", "ByovMigration"), "tables[0].label")
+
+
+def test_a_withheld_column_that_a_node_would_send() -> None:
+    """A node holds the value itself."""
+    content = with_embedding()
+    content["nodes"] = [{"label": "Body", "table": "public.job", "column": "body"}]
+    collision(content, "nodes[0].column", "tables[0].embeddings[0].text", "body")
+
+
+def test_a_withheld_column_that_another_entry_would_send() -> None:
+    """Two labels from one table, and the text leaves through the second."""
+    content = with_embedding()
+    content["tables"].append({"name": "public.job", "label": "Copy", "columns": ["id", "body"]})
+    collision(content, "tables[1].columns[1]", "tables[0].embeddings[0].text", "body")
+
+
+def test_a_withheld_column_that_another_embedding_would_send() -> None:
+    """`send_text` of one embedding sends what another one of the same table promises to keep."""
+    content = with_embedding()
+    second = {"property": "summary", "text": "{title} {body}", "model": "jobs", "send_text": True}
+    content["tables"][0]["embeddings"].append(second)
+    collision(content, "tables[0].embeddings[1].text", "tables[0].embeddings[0].text", "body")
+
+
+def test_a_column_that_is_embedded_and_sent_by_the_same_entry_is_meant_so() -> None:
+    """`columns` says what leaves; the text of the embedding is another property."""
+    assert parse(with_embedding(text="{title} {body}"))
+
+
+def test_a_model_that_is_not_there_names_the_nearest() -> None:
+    """Before anything is loaded."""
+    collision(with_embedding(model="job"), "tables[0].embeddings[0].model", 'did you mean "jobs"?')
+
+
+@pytest.mark.parametrize("setting", ["rename", "types"])
+def test_a_setting_for_a_column_that_is_not_sent(setting: str) -> None:
+    """A misspelt column's rename would silently do nothing."""
+    collision(changed(f"tables.0.{setting}", {"salery": "text"}), f"tables[0].{setting}.salery", "tables[0].columns")
+
+
+def test_a_hashed_key_that_is_also_sent() -> None:
+    """The hash would protect nothing."""
+    content = changed("tables.0.key", ["id"], changed("tables.0.hash_key_values", True))
+    collision(content, "tables[0].columns", "hash_key_values")
