@@ -216,10 +216,15 @@ def _withheld_elsewhere(config: Config) -> Iterator[str]:
             if embedding.text is None or embedding.send_text:
                 continue
             for column in set(embedding.text.columns) - set(table.columns):
-                withheld[table.name, column] = f"tables[{i}].embeddings[{j}].text"
+                withheld[_qualified(table.name), column] = f"tables[{i}].embeddings[{j}].text"
     for path, table_name, column in _sent(config):
-        if (table_name, column) in withheld:
-            yield f"{path}: {table_name}.{column} is withheld by {withheld[table_name, column]} and would be sent here"
+        if found := withheld.get((_qualified(table_name), column)):
+            yield f"{path}: {table_name}.{column} is withheld by {found} and would be sent here"
+
+
+def _qualified(table: str) -> str:
+    """`job` and `public.job` are one table."""
+    return table if "." in table else f"public.{table}"
 
 
 def _sent(config: Config) -> Iterator[tuple[str, str, str]]:

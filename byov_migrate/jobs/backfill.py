@@ -21,8 +21,9 @@ from byov_migrate.target import provision
 
 RANGE_ROWS = 10_000
 PAGE_ROWS_READY = 1000
-PAGE_ROWS_EMBEDDED = 256
-"""Rows that are embedded together: enough to sort by length, few enough to settle within a stop's grace on a CPU."""
+PAGE_ROWS_EMBEDDED = 250
+"""Rows that are embedded together: enough to sort by length, few enough to settle within a stop's grace on a CPU, and
+a part of a full batch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from byov_migrate.errors import CredentialsRefused, MigrationError, PersonNeeded, Refused
+from byov_migrate.errors import CredentialsRefused, MigrationError, PersonNeeded, Refused, Unavailable
 from byov_migrate.target import provision
 from byov_migrate.target.provision import MARKER_LABEL, Marker
 from byov_migrate.target.rest import RestWire
@@ -136,7 +136,7 @@ def test_another_state_is_refused_and_writes_nothing(faulty: FaultyRushDB, wire:
 
 def test_records_without_a_marker_are_refused(faulty: FaultyRushDB, wire: RestWire) -> None:
     """A lost state, and somebody removed the marker: an empty state would write every row a second time."""
-    wire.create(LABEL, [Outbound(key, {"byovKey": key}) for key in "abc"])
+    wire.create(LABEL, [Outbound(key, {"byovKey": key, "byovBatch": "b"}) for key in "abc"])
     with pytest.raises(Refused, match="3 records"):
         claim(wire)
     assert faulty.records(MARKER_LABEL) == []
@@ -216,13 +216,18 @@ def test_many_states_at_once_leave_one_owner(faulty: FaultyRushDB) -> None:
     assert [row["byovState"] for row in faulty.records(MARKER_LABEL)] == owners
 
 
-def test_a_marker_that_is_accepted_and_not_kept_needs_a_person(faulty: FaultyRushDB, wire: RestWire) -> None:
-    """The first write is the first lie."""
-    faulty.on(IMPORT, lose_commit)
-    with pytest.raises(MigrationError):
-        claim(wire)
-    assert faulty.records(MARKER_LABEL) == []
+def test_a_marker_that_is_accepted_and_not_kept_is_written_again(faulty: FaultyRushDB, wire: RestWire) -> None:
+    """The first write is the first lie; without a marker no row may follow."""
+    faulty.on(IMPORT, lose_commit, lose_commit)
     claim(wire)
+    assert len(faulty.records(MARKER_LABEL)) == 1
+
+
+def test_a_target_that_never_keeps_a_marker_ends_the_run(faulty: FaultyRushDB, wire: RestWire) -> None:
+    """It would not keep rows either."""
+    faulty.decide = lambda seen: lose_commit if seen.path.endswith(IMPORT) else None
+    with pytest.raises(Unavailable):
+        claim(wire)
 
 
 @pytest.mark.parametrize("fault", [act_then_close, act_then(502)], ids=str)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -192,8 +195,8 @@ def test_status_is_json_on_request(tmp_path: Path) -> None:
 
 
 WAITING = """
-import threading, time
-from byov_migrate.cli import app
+import time
+from byov_migrate import cli
 from byov_migrate.cli.frame import Options, run_job
 
 def job(around):
@@ -204,31 +207,31 @@ def job(around):
         time.sleep(20)
     around.patience(60).pause("the target to come back", 60)
 
-@app.command()
+@cli.app.command()
 def waiting():
     run_job("backfill", Options(), job, print)
 
-app(["waiting"])
+cli.app(["waiting"])
 """
 
 
-def waiting(*, stubborn: bool) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def waiting(*, stubborn: bool) -> Iterator[subprocess.Popen[str]]:
     """A run that waits for its target, or one that does not end when it should."""
     script = WAITING.replace("if stubborn", f"if {stubborn}")
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+    with subprocess.Popen([sys.executable, "-c", script], stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_waiting_run_ends_at_a_signal_with_its_code(number: int, code: int) -> None:
     """A target that is away is waited for; the wait ends at once, and the last line says so."""
-    process = waiting(stubborn=False)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=10)
+    with waiting(stubborn=False) as process:
+        process.send_signal(number)
+        _, err = process.communicate(timeout=10)
     assert err.strip().splitlines()[-1].startswith(f"byov-migrate backfill: {code} ")
     assert process.returncode == code
 
@@ -236,10 +239,10 @@ def test_a_waiting_run_ends_at_a_signal_with_its_code(number: int, code: int) ->
 @pytest.mark.parametrize(("second", "codes"), [(signal.SIGINT, (130, -2)), (signal.SIGTERM, (-15,))])
 def test_a_second_signal_ends_a_run_that_does_not_drain(second: int, codes: tuple[int, ...]) -> None:
     """Reported as interrupted, never as a bug."""
-    process = waiting(stubborn=True)
-    process.send_signal(signal.SIGINT)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "stopped\n"
-    process.send_signal(second)
-    process.communicate(timeout=10)
+    with waiting(stubborn=True) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stopped\n"
+        process.send_signal(second)
+        process.communicate(timeout=10)
     assert process.returncode in codes

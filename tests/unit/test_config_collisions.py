@@ -82,10 +82,11 @@ def test_a_withheld_column_that_a_node_would_send() -> None:
     collision(content, "nodes[0].column", "tables[0].embeddings[0].text", "body")
 
 
-def test_a_withheld_column_that_another_entry_would_send() -> None:
-    """Two labels from one table, and the text leaves through the second."""
+@pytest.mark.parametrize("name", ["public.job", "job"])
+def test_a_withheld_column_that_another_entry_would_send(name: str) -> None:
+    """Two labels from one table, however it is named, and the text leaves through the second."""
     content = with_embedding()
-    content["tables"].append({"name": "public.job", "label": "Copy", "columns": ["id", "body"]})
+    content["tables"].append({"name": name, "label": "Copy", "columns": ["id", "body"]})
     collision(content, "tables[1].columns[1]", "tables[0].embeddings[0].text", "body")
 
 
