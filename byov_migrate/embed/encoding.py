@@ -11,6 +11,7 @@ import numpy as np
 
 from byov_migrate.config import ModelConfig
 from byov_migrate.embed.device import Placement
+from byov_migrate.embed.library import give_back_memory
 from byov_migrate.embed.model_facts import ModelFacts
 from byov_migrate.embed.model_files import ModelFiles
 from byov_migrate.embed.network import Layout, Network
@@ -130,7 +131,9 @@ class Encoder:
         return Prepared(tuple(read(list(unique), self._document.text)), tuple(unique[text] for text in texts))
 
     def _encode(self, prepared: Prepared) -> Encoded:
-        return self._finish(prepared, self._document.layout, self._too_long(prepared))
+        encoded = self._finish(prepared, self._document.layout, self._too_long(prepared))
+        give_back_memory()
+        return encoded
 
     def _too_long(self, prepared: Prepared) -> dict[int, Refusal]:
         if self._config.long_text != "reject":

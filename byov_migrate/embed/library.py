@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from byov_migrate.embed.device import Placement
 from byov_migrate.embed.model_files import ModelFiles, staged
 from byov_migrate.errors import ConfigurationError, PersonNeeded
 
+# Batches are cut to the exact length of their texts, so there are hundreds of shapes; by default oneDNN keeps what it
+# made for a thousand of them, and memory grows for the whole run.
+KERNEL_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16"}
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
@@ -25,8 +29,15 @@ class Loaded:
     drew_random: bool
 
 
+def give_back_memory() -> None:
+    """Return freed memory to the system, where the C library can: blocks of ever new sizes leave holes behind."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def require_libraries() -> None:
     """Import them, offline. Raise ConfigurationError with the command that installs them."""
+    os.environ.update({**KERNEL_CACHE, **os.environ})
     os.environ.update(OFFLINE)  # before the import: huggingface_hub reads them once, when it is imported
     try:
         with _quiet():
