@@ -29,7 +29,8 @@ def draining(stop: threading.Event) -> Iterator[list[int]]:
         for number, handler in old.items():
             signal.signal(number, handler)
 
-    old = {number: signal.signal(number, first) for number in DRAINING}
+    heeded = [number for number in DRAINING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup means it
+    old = {number: signal.signal(number, first) for number in heeded}
     try:
         yield received
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -13,6 +14,10 @@ import pytest
 
 from byov_migrate.jobs.demo.postgres import running_postgres
 from tests.postgres import fresh_database, hurry, running, system_binaries
+
+# A run in the background ignores these, and so would every process that a test starts and signals.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

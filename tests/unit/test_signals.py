@@ -50,6 +50,18 @@ def test_the_first_signal_gives_back_all_handlers() -> None:
         assert [signal.getsignal(number) for number in DRAINING] == before
 
 
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """Whoever starts a run with nohup wants it to outlive the terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = threading.Event()
+        with draining(stop):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 STUBBORN = """
 import sys, threading, time
 from byov_migrate.signals import draining
