@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from byov_migrate.jobs.plan import plan
     from byov_migrate.jobs.search import search
     from byov_migrate.jobs.status import status
+    from byov_migrate.jobs.verify import verify
 
-__all__ = ["QueryEncoder", "backfill", "load_config", "plan", "search", "status"]
+__all__ = ["QueryEncoder", "backfill", "load_config", "plan", "search", "status", "verify"]
 
 _HOMES = {
     "QueryEncoder": "byov_migrate.jobs.models",
@@ -29,6 +30,7 @@ _HOMES = {
     "plan": "byov_migrate.jobs.plan",
     "search": "byov_migrate.jobs.search",
     "status": "byov_migrate.jobs.status",
+    "verify": "byov_migrate.jobs.verify",
 }
 
 

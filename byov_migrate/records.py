@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,19 @@ Scores: TypeAlias = tuple[float, float, float]
 
 Stage: TypeAlias = Literal["read", "embed", "write"]
 
+Way: TypeAlias = Literal["create", "append", "rewrite"]
+"""How a row is written: as a new record; over a record, which keeps its vectors; in place of all a record held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A stored record as the state knows it. An empty `hash`: a write of it was begun and never proved."""
+
+    record_id: str
+    hash: str
+    text_hashes: tuple[str | None, ...]  # one an embedding, None without a vector
+    kept: Mapping[str, Any] = field(default_factory=dict)  # what an application added, to be sent back by a rewrite
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -38,6 +51,9 @@ class Row:
     position: KeyText
     properties: Mapping[str, Outgoing]
     contents: tuple[Content, ...] = ()
+    way: Way = "create"
+    known: Known | None = None  # the record that is written over
+    cached: tuple[Vector | None, ...] = ()  # one an embedding: a vector of this very content, already made
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +111,8 @@ class Document:
     hash: str
     properties: Mapping[str, Outgoing]
     text_hashes: tuple[str | None, ...]  # one an embedding, None without text
+    way: Way = "create"
+    known: Known | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +129,9 @@ class Batch:
     """What is sent, looked for and settled together. `id` is derived from the data, never from the clock."""
 
     id: str
-    rows: tuple[Embedded, ...]
+    rows: tuple[Embedded, ...]  # all written in the same way
     covers: tuple[Position, ...] = ()
+    way: Way = "create"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from byov_migrate.cli import keeping, models, moving, trying
+from byov_migrate.cli import keeping, models, moving, proving, syncing, trying
 
 __all__ = ["app", "main"]
 
@@ -30,6 +30,8 @@ app.add_typer(rejects_app, name="rejects")
 
 app.command()(moving.plan)
 app.command()(moving.backfill)
+app.command()(syncing.sync)
+app.command()(proving.verify)
 app.command()(moving.search)
 app.command()(moving.show)
 app.command()(moving.status)

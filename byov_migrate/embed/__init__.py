@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from byov_migrate.embed.description import ModelDescription, describe
+from byov_migrate.embed.description import ModelDescription, ModelIdentity, describe, identify
 from byov_migrate.embed.encoder import Encoded, Encoder, load_encoder
 
-__all__ = ["Encoded", "Encoder", "ModelDescription", "describe", "load_encoder"]
+__all__ = [
+    "Encoded",
+    "Encoder",
+    "ModelDescription",
+    "ModelIdentity",
+    "describe",
+    "identify",
+    "load_encoder",
+]

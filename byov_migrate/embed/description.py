@@ -38,6 +38,22 @@ class ModelDescription:
     batch_tokens: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What the files of a model say: the dimension of its vectors, and the fingerprint."""
+
+    dimension: int
+    fingerprint: str
+
+
+def identify(config: ModelConfig) -> ModelIdentity:
+    """Judge and hash the files, without any of the libraries that run them. Raise as `judge` and `effective_window`."""
+    files = judge(config.path)
+    facts = read_facts(files)
+    window = effective_window(config, facts)
+    return ModelIdentity(facts.dimension, fingerprint_model(files, config, dimension=facts.dimension, window=window))
+
+
 def describe(config: ModelConfig) -> ModelDescription:
     """Judge the directory and look at the hardware. Never raises for what it finds; torch only if there is a GPU."""
     refused: list[tuple[str, str | None]] = []

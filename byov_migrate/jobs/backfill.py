@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import DifferencesFound
 from byov_migrate.jobs import table_work
 from byov_migrate.jobs.documents import leaving, staying
-from byov_migrate.jobs.moving import Mover, move, mover
+from byov_migrate.jobs.moving import Extent, Mover, move, mover, unstored
 from byov_migrate.jobs.opening import Ends, opened
 from byov_migrate.jobs.pipeline import Totals
 from byov_migrate.jobs.ranges import range_pages
@@ -17,6 +17,7 @@ from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models, TableWork
 from byov_migrate.records import Page
+from byov_migrate.source import NoStrategy
 from byov_migrate.target import provision
 
 RANGE_ROWS = 10_000
@@ -84,7 +85,8 @@ def backfill(
 def _summary(table: TableResult) -> dict[str, object]:
     """What the state keeps of a run."""
     numbers = {
-        name: getattr(table, name) for name in ("rows_stored", "vectors_stored", "rejects", "bytes_out", "requests")
+        name: getattr(table, name)
+        for name in ("rows_stored", "vectors_stored", "rejects", "bytes_out", "requests", "complete")
     }
     shares = {stage: round(share, 3) for stage, share in table.busy.items()}
     return {**numbers, **vars(table.this_run), "seconds": round(table.seconds, 3), "busy": shares}
@@ -102,8 +104,14 @@ def _plan_once(ends: Ends, work: TableWork) -> None:
     if ends.state.journal.plan(name) is not None:
         return
     planned = work.reader.plan_ranges(RANGE_ROWS)
+    ends.state.cursors.begin(name, asdict(planned.cursor))
     ends.state.journal.store_plan(name, planned.boundaries, rows=planned.rows, snapshot=planned.snapshot)
     ends.note("planned", table=name, rows=planned.rows, ranges=len(planned.ranges))
+    found = work.reader.strategy(planned.cursor, planned.rows)
+    if isinstance(found, NoStrategy):
+        ends.note("no-sync", table=name, reason="; ".join(found.reasons), instead="byov-migrate sync --full")
+    else:
+        ends.note("sync-strategy", table=name, strategy=found.kind, guarantee=found.guarantee)
 
 
 def _move(chosen: Mover, limit: int | None) -> TableResult:
@@ -114,7 +122,8 @@ def _move(chosen: Mover, limit: int | None) -> TableResult:
     sent_before = ends.wire.bytes_sent
     left = None if limit is None else max(limit - ends.state.ledger.count_records(name), 0)
     total = rows if limit is None else min(limit, rows)
-    totals, stopwatch = move(chosen, _pages(ends, work, left), total=total, rows=rows)
+    pages = unstored(ends.state, name, _pages(ends, work, left))
+    totals, stopwatch = move(chosen, pages, Extent(total, ends.state.ledger.count_records(name), rows))
     complete = limit is None or not _rest_of_plan(ends, name)
     if complete:
         _compare_counts(ends, work)

@@ -64,18 +64,22 @@ class Composer:
     state_id: str
     fingerprints: tuple[str | None, ...]
 
-    def document(self, row: Row, contents: Sequence[Content]) -> Document:
-        """A row's body but for its batch. `contents` None: no vector, and none of the properties that carry it."""
-        marks = tuple(map(self._text_hash, contents, self.fingerprints))
-        record_hash = self.digests.record_hash(row.properties)
+    def document(self, row: Row) -> Document:
+        """A row's body but for its batch. A content that is None: no vector, and none of what carries it."""
+        record_hash, marks = self.hashes(row)
         ours: dict[str, Outgoing] = {
             "byovKey": row.key,
             "byovHash": record_hash,
             "byovSlice": self.digests.slice_of(row.key),
         }
-        for embedding, content, mark in zip(self.table.embeddings, contents, marks, strict=True):
+        for embedding, content, mark in zip(self.table.embeddings, row.contents, marks, strict=True):
             ours |= _carriers(embedding, content, mark)
-        return Document(row.key, row.position, record_hash, {**row.properties, **ours}, marks)
+        return Document(row.key, row.position, record_hash, {**row.properties, **ours}, marks, row.way, row.known)
+
+    def hashes(self, row: Row) -> tuple[str, tuple[str | None, ...]]:
+        """What tells whether a stored record is still the row: its hash, and the hash of each content."""
+        marks = tuple(map(self._text_hash, row.contents, self.fingerprints))
+        return self.digests.record_hash(row.properties), marks
 
     def _text_hash(self, content: Content, fingerprint: str | None) -> str | None:
         if content is None:
@@ -85,10 +89,11 @@ class Composer:
         return self.digests.vector_hash(content)
 
     def batch(self, rows: Sequence[Embedded], covers: Sequence[Position]) -> Batch:
-        """Name the batch after its content and write the name into every document."""
+        """Name the batch after its content and write the name into every document. All rows go the same way."""
         identities = ((item.document.key, item.document.hash, item.document.text_hashes) for item in rows)
         name = self.digests.batch_id(self.state_id, identities)
-        return Batch(name, tuple(_stamped(item, name) for item in rows), tuple(covers))
+        way = rows[0].document.way if rows else "create"
+        return Batch(name, tuple(_stamped(item, name) for item in rows), tuple(covers), way)
 
 
 def _carriers(embedding: EmbeddingConfig, content: Content, mark: str | None) -> dict[str, Outgoing]:

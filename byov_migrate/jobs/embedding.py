@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmbeddingPlan:
-    """One `[[tables.embeddings]]`, ready to run. `encoder` is None for ready vectors."""
+    """One `[[tables.embeddings]]`, ready to run. `encoder` loads the model when it is called; None: ready vectors."""
 
     config: EmbeddingConfig
     dimension: int
     probes: Vector  # shape (3, dimension)
-    encoder: Encoder | None
+    encoder: Callable[[], Encoder] | None
     fingerprint: str | None
 
 
@@ -70,7 +70,7 @@ class Embedder:
     def page(self, page: Page) -> EmbeddedPage:
         """One page: a row that an embedding refuses becomes a reject, the others go on."""
         rows = [row for row in page.rows if isinstance(row, Row)]
-        columns = [self._column(plan, [row.contents[n] for row in rows]) for n, plan in enumerate(self._plans)]
+        columns = [self._column(plan, [_to_embed(row, n) for row in rows]) for n, plan in enumerate(self._plans)]
         scores = [self._scores(plan, column) for plan, column in zip(self._plans, columns, strict=True)]
         outcomes = iter([self._outcome(number, row, columns, scores) for number, row in enumerate(rows)])
         return EmbeddedPage(
@@ -87,7 +87,7 @@ class Embedder:
         texts = {n: content for n, content in enumerate(contents) if isinstance(content, str)}
         column = _Column(ready, {})
         if texts and plan.encoder is not None:
-            _encode(plan.encoder, texts, column)
+            _encode(plan.encoder(), texts, column)
         return column
 
     def _scores(self, plan: EmbeddingPlan, column: _Column) -> dict[int, Scores]:
@@ -102,9 +102,17 @@ class Embedder:
         for plan, column in zip(self._plans, columns, strict=True):
             if number in column.refused:
                 return _rejected(row, plan, *column.refused[number])
-        document = self._composer.document(row, row.contents)
+        document = self._composer.document(row)
         vectors = tuple(column.vectors.get(number) for column in columns)
         return Embedded(document, vectors, tuple(score.get(number) for score in scores))
+
+
+def _to_embed(row: Row, number: int) -> Content:
+    """The content of one embedding, or the vector of it that is there; None where the record keeps its vector."""
+    if row.way == "append":
+        return None
+    cached = row.cached[number] if row.cached else None
+    return row.contents[number] if cached is None else cached
 
 
 def _encode(encoder: Encoder, texts: dict[int, str], column: _Column) -> None:

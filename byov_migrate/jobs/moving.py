@@ -1,9 +1,10 @@
-"""A table ready to move, and the move itself: what `backfill`, `rejects retry` and every later writer share."""
+"""A table ready to move, and the move itself: what `backfill`, `sync` and `rejects retry` share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import Refused
@@ -16,35 +17,51 @@ from byov_migrate.jobs.recovery import settle_intents
 from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.jobs.table_work import Models, TableWork
 from byov_migrate.records import Page
+from byov_migrate.source import TableReader
+from byov_migrate.state import State
 from byov_migrate.target import provision
 from byov_migrate.target.delivery import Delivery, Destination
 
 
 @dataclass(frozen=True)
 class Mover:
-    """One table between its ends; nothing of an earlier run is left unsettled."""
+    """One table between its ends; nothing of an earlier run is left unsettled.
+
+    unique: whether RushDB keeps `byovKey` unique; asked once, when it first matters, since asking is a write.
+    """
 
     ends: Ends
     work: TableWork
     delivery: Delivery
+    unique: Callable[[], bool]
 
 
 def mover(ends: Ends, table: TableConfig, models: Models) -> Mover:
-    """Check, claim, settle what an earlier run left, and count what the indexes hold."""
-    work = _prepare(ends, table, models)
+    """Check, claim, settle what an earlier run left, and count what the indexes hold. Models are loaded first."""
+    return settled(ends, prepare(ends, table, models))
+
+
+def settled(ends: Ends, work: TableWork) -> Mover:
+    """A prepared table, after what an earlier run left was settled."""
+    name = work.table.name
+    budget_s = provision.request_budget_s(ends.config.target, ends.server)
+    label = work.table.label
+    unique = cache(lambda: provision.keys_are_unique(ends.wire, ends.patience, label, budget_s=budget_s))
+    destination = replace(work.destination, unique=unique)
+    work = replace(work, destination=destination)
     delivery = table_work.delivery_for(ends.config, ends.wire, ends.server, work, ends.patience, ends.around)
     settle_intents(
-        table.name,
+        name,
         work.properties,
         ends.state,
         delivery,
         ends.patience,
-        request_budget_s=provision.request_budget_s(ends.config.target, ends.server),
+        request_budget_s=budget_s,
         surroundings=ends.around,
     )
     _require_whole_ledger(ends, work)
     delivery.begin_counting()
-    return Mover(ends, work, delivery)
+    return Mover(ends, work, delivery, unique)
 
 
 def _require_whole_ledger(ends: Ends, work: TableWork) -> None:
@@ -62,13 +79,21 @@ def _require_whole_ledger(ends: Ends, work: TableWork) -> None:
         )
 
 
-def _prepare(ends: Ends, table: TableConfig, models: Models) -> TableWork:
-    """Check everything that can be checked, then claim the label: a refusal comes before the first write."""
-    reader = ends.reader(table)
-    plans = table_work.embedding_plans(table, reader, models, ends.digests)
+def prepare(
+    ends: Ends, table: TableConfig, models: Models, *, lazily: bool = False, accept_source: bool = False
+) -> TableWork:
+    """Check everything that can be checked, then claim the label: a refusal comes before the first write.
+
+    lazily: models are loaded when there is something to embed. accept_source: database and columns are taken as they
+    are now, and it is said what they were.
+    """
     known = ends.patience.retry(ends.wire.indexes)
+    reader = ends.reader(table, {item.property_name: item.dimension for item in known if item.label == table.label})
+    plans = table_work.embedding_plans(table, reader, models, ends.digests, lazily=lazily)
     project = known[0].project if known else None
     places = table_work.place_fields(ends.system, ends.source_identity.database, ends.digests, project)
+    if accept_source:
+        _accept_source(ends, table, reader)
     fields = table_work.settle_scope(ends.state, table, reader, plans, places)
     indexes = table_work.occupy(ends.wire, ends.patience, ends.state, table, plans, ends.source_name(table))
     if indexes:
@@ -83,11 +108,30 @@ def _prepare(ends: Ends, table: TableConfig, models: Models) -> TableWork:
     return TableWork(table, reader, plans, composer, destination)
 
 
-def move(chosen: Mover, pages: Iterable[Page], *, total: int, rows: int) -> tuple[Totals, Stopwatch]:
-    """Send pages to their end.
+def _accept_source(ends: Ends, table: TableConfig, reader: TableReader) -> None:
+    fields = {
+        "source.system": ends.system,
+        "source.database": ends.source_identity.database,
+        f"tables[{table.name}].schema": dict(reader.shape.signatures),
+    }
+    for field, (old, new) in ends.state.scope.reidentify(fields).items():
+        ends.note("accepted", field=field, old=old, new=new)
 
-    total: what progress is measured against; rows: of the table, for the reject ceiling.
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much there is to move.
+
+    total: rows to be confirmed. before: of them, by earlier runs. rows: of the table; they decide the reject ceiling.
     """
+
+    total: int
+    before: int
+    rows: int
+
+
+def move(chosen: Mover, pages: Iterable[Page], extent: Extent) -> tuple[Totals, Stopwatch]:
+    """Send pages to their end."""
     ends, work = chosen.ends, chosen.work
     config = ends.config.target
     stopwatch = Stopwatch(ends.around.monotonic, {"write": config.writers})
@@ -95,16 +139,26 @@ def move(chosen: Mover, pages: Iterable[Page], *, total: int, rows: int) -> tupl
         work.table.name,
         work.table.label,
         work.properties,
-        total,
+        extent.total,
+        extent.before,
         config.batch_rows,
         config.writers,
-        _ceiling(work.table.reject_ceiling, rows),
+        ceiling(work.table.reject_ceiling, extent.rows),
     )
     embedder = Embedder(work.composer, work.plans, stopwatch)
     pipeline = Pipeline(flow, work.composer, embedder, chosen.delivery, ends.state, ends.around, stopwatch)
-    return pipeline.run(pages), stopwatch
+    totals = pipeline.run(pages)
+    chosen.delivery.wait_until_quiet()
+    return totals, stopwatch
 
 
-def _ceiling(configured: int | None, rows: int) -> int:
+def unstored(state: State, table: str, pages: Iterable[Page]) -> Iterator[Page]:
+    """Pages without the rows that are stored: an earlier run may have proved batches beyond its position."""
+    for page in pages:
+        known = state.ledger.known_keys(table, [row.key for row in page.rows])
+        yield Page(tuple(row for row in page.rows if row.key not in known), page.position)
+
+
+def ceiling(configured: int | None, rows: int) -> int:
     """The greater of 100 rows and 5 %, unless configured."""
     return configured if configured is not None else max(100, rows // 20)

@@ -37,9 +37,18 @@ class Ends:
     server: Server
     patience: Patience
 
-    def reader(self, table: TableConfig) -> TableReader:
-        """A table as it stands in the catalog. Raise ConfigurationError with everything that does not fit."""
-        return source.open_table(self.session, table, self.digests, self.config.tables.index(table))
+    def reader(self, table: TableConfig, dimensions: Mapping[str, int]) -> TableReader:
+        """A table as it stands in the catalog. Raise ConfigurationError with everything that does not fit.
+
+        dimensions: by embedding property, where the table itself may hold no vector to tell.
+        """
+        number = self.config.tables.index(table)
+        reader = source.open_table(self.session, table, self.digests, number)
+        found = zip(table.embeddings, reader.dimensions, strict=True)
+        known = [dimensions.get(item.property_name) if item.vector and own is None else own for item, own in found]
+        if tuple(known) == reader.dimensions:
+            return reader
+        return source.open_table(self.session, table, self.digests, number, known)
 
     @property
     def system(self) -> str:
@@ -75,7 +84,7 @@ def opened(config: Config, command: str, around: Surroundings) -> Iterator[Ends]
         stack.callback(wire.close)
         server = patience.retry(wire.server)
         provision.require_writer(server)
-        state = open_state(config.state_path, around.clock, create=True)
+        state = open_state(config.state_path, around.clock, create=True, keep_vectors=config.state.vectors)
         stack.callback(state.close)
         state.runs.begin_run(command)
         ends = Ends(config, around, state, digests, session, identity, wire, server, patience)

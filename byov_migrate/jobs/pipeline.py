@@ -20,7 +20,7 @@ from byov_migrate.jobs.embedding import EmbeddedPage, Embedder
 from byov_migrate.jobs.prefetch import prefetch
 from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.jobs.surroundings import Progress, Surroundings
-from byov_migrate.records import Batch, Embedded, Page, Position, Receipt, Rejected
+from byov_migrate.records import Batch, Embedded, Page, Position, Receipt, Rejected, Way
 from byov_migrate.state import State
 from byov_migrate.target.delivery import Accepted, Delivery
 
@@ -39,6 +39,7 @@ class Totals:
     """What a run has done so far. Counts confirmed rows only, but for what embedding saw."""
 
     rows: int = 0
+    updated: int = 0  # of the rows: records that were there before
     vectors: int = 0
     no_text: int = 0
     texts: int = 0
@@ -65,6 +66,7 @@ class TableFlow:
     label: str
     properties: tuple[str, ...]  # the embeddings', in order
     total: int
+    confirmed_before: int  # of the total, by earlier runs
     batch_rows: int
     writers: int
     reject_ceiling: int
@@ -95,7 +97,6 @@ class Pipeline:
         self._rejected: list[Rejected] = []
         self._checkpoint_at = surroundings.monotonic()
         self._checkpoint_took_s = 0.0
-        self._known_before = state.ledger.count_records(flow.name)
 
     def run(self, pages: Iterable[Page]) -> Totals:
         """Move every page, confirm everything, and return what was done.
@@ -103,7 +104,7 @@ class Pipeline:
         Raise Interrupted after a stop, when what was in flight is settled; ConsentNeeded at the reject ceiling.
         """
         self._report()
-        read = self._counted(self._stopwatch_reading(pages))
+        read = self._stopwatch_reading(pages)
         with (
             ThreadPoolExecutor(self._flow.writers, thread_name_prefix="byov-write") as writers,
             prefetch(read, PREFETCHED, "read") as ahead,
@@ -112,7 +113,7 @@ class Pipeline:
             try:
                 pending = self._fill(embedded, writers)
                 if not self._around.stop.is_set():
-                    self._send(pending, writers)
+                    self._send_all(pending, writers)
             except MigrationError:
                 with contextlib.suppress(MigrationError):  # what flies is worth settling whatever else has failed
                     self._checkpoint()
@@ -132,33 +133,37 @@ class Pipeline:
                 return
             yield page
 
-    def _counted(self, pages: Iterable[Page]) -> Iterator[Page]:
-        """Leave out rows that are stored already: an earlier run may have proved batches beyond its position."""
-        for page in pages:
-            known = self._state.ledger.known_keys(self._flow.name, [row.key for row in page.rows])
-            yield Page(tuple(row for row in page.rows if row.key not in known), page.position)
-
-    def _fill(self, pages: Iterator[EmbeddedPage], writers: ThreadPoolExecutor) -> _Pending:
-        """Cut the stream into batches and send them; return what is left over."""
-        pending = _Pending(self._around.monotonic())
+    def _fill(self, pages: Iterator[EmbeddedPage], writers: ThreadPoolExecutor) -> dict[Way, _Pending]:
+        """Cut the stream into batches, each of one way, and send them; return what is left over."""
+        pending: dict[Way, _Pending] = {"create": _Pending(self._around.monotonic())}
         for page in pages:
             if self._around.stop.is_set():
                 break
             self._note(page)
-            rows = [row for row in page.rows if isinstance(row, Embedded)]
-            for start in range(0, max(len(rows), 1), self._flow.batch_rows):
-                pending = self._add(pending, rows[start : start + self._flow.batch_rows], writers)
+            for item in page.rows:
+                if isinstance(item, Embedded):
+                    self._add(pending, item, writers)
             if page.position is not None:
-                pending.covers[page.position.range_id] = page.position
-            if len(pending.rows) >= self._flow.batch_rows or self._around.monotonic() - pending.since >= FLUSH_S:
-                pending = self._send(pending, writers)
+                pending["create"].covers[page.position.range_id] = page.position
+            if self._is_due(pending):
+                self._send_all(pending, writers)
         return pending
 
-    def _add(self, pending: _Pending, rows: Sequence[Embedded], writers: ThreadPoolExecutor) -> _Pending:
-        if len(pending.rows) + len(rows) > self._flow.batch_rows:
-            pending = self._send(pending, writers)
-        pending.rows.extend(rows)
-        return pending
+    def _add(self, pending: dict[Way, _Pending], item: Embedded, writers: ThreadPoolExecutor) -> None:
+        way = item.document.way
+        waiting = pending.setdefault(way, _Pending(self._around.monotonic()))
+        if len(waiting.rows) >= self._flow.batch_rows:
+            waiting = pending[way] = self._send(waiting, writers)
+        waiting.rows.append(item)
+
+    def _is_due(self, pending: dict[Way, _Pending]) -> bool:
+        now = self._around.monotonic()
+        return any(len(item.rows) >= self._flow.batch_rows or now - item.since >= FLUSH_S for item in pending.values())
+
+    def _send_all(self, pending: dict[Way, _Pending], writers: ThreadPoolExecutor) -> None:
+        """A position is covered by the batch of new records, so that one goes last."""
+        for way in sorted(pending, key=lambda way: way == "create"):
+            pending[way] = self._send(pending[way], writers)
 
     def _note(self, page: EmbeddedPage) -> None:
         self._totals.texts += page.texts
@@ -221,6 +226,7 @@ class Pipeline:
         for receipt in receipts:
             stored = [item for item in receipt.batch.rows if item.document.key in receipt.record_ids]
             self._totals.rows += len(stored)
+            self._totals.updated += len(stored) if receipt.batch.way != "create" else 0
             self._totals.vectors += sum(vector is not None for item in stored for vector in item.vectors)
         self._totals.rejected += len(rejected)
         self._totals.rejected_new += new
@@ -235,7 +241,7 @@ class Pipeline:
             Progress(
                 table=flow.name,
                 label=flow.label,
-                confirmed=self._known_before + totals.rows,
+                confirmed=flow.confirmed_before + totals.rows,
                 total=flow.total,
                 rejected=totals.rejected,
                 rows_a_second=totals.rows / max(self._stopwatch.elapsed, 1e-9),

@@ -1,11 +1,13 @@
 """What an earlier run sent and never settled: looked for before anything is sent again.
 
 A batch that is found whole, every vector with the score that was recorded, is settled as it is: nothing is embedded
-twice. Anything less is removed, since it was never confirmed and nothing can depend on it yet, and its rows are read
-again.
+twice. Of anything less, new records are removed, since they were never confirmed and nothing can depend on them yet;
+records that were written over keep their ids and are written again. The rows are read again in both cases.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.state import State
@@ -28,10 +30,8 @@ def settle_intents(
     intents = state.journal.intents(table)
     if not intents:
         return 0
-    latest = max(intent.sent_at for intent in intents)
-    age_s = surroundings.clock() - latest
-    remaining_s = request_budget_s - age_s if 0 <= age_s <= request_budget_s else request_budget_s * (age_s < 0)
-    if remaining_s > 0:
+    age_s = surroundings.clock() - max(intent.sent_at for intent in intents)
+    if (remaining_s := _still_under_way_s(age_s, patience.give_up_after_s, request_budget_s)) > 0:
         reason = f"{len(intents)} batches of an earlier run may still be under way at the target"
         patience.pause(reason, remaining_s)
     settled = sum(_settle(table, properties, intent, state, delivery) for intent in intents)
@@ -39,15 +39,42 @@ def settle_intents(
     return settled
 
 
+def _still_under_way_s(age_s: float, give_up_after_s: float, request_budget_s: float) -> float:
+    """How long the last request of a batch may still run at the target, at most.
+
+    age_s: since the batch was recorded, negative when the clock was set back. It may have been sent again until its run
+    gave up, and nobody knows when that run was killed.
+    """
+    if age_s < 0:
+        return request_budget_s
+    return min(max(give_up_after_s + request_budget_s - age_s, 0.0), request_budget_s)
+
+
 def _settle(table: str, properties: tuple[str, ...], intent: Intent, state: State, delivery: Delivery) -> int:
-    found = delivery.look_for(intent.batch)
-    if found and _is_whole(properties, intent, found, delivery):
+    ids = state.ledger.record_ids(table, [row.key for row in intent.rows])
+    found = delivery.look_for(intent.batch, ids.values())
+    if found and not _lost_a_vector(intent, found, ids) and _is_whole(properties, intent, found, delivery):
         state.journal.settle_intent(table, intent, found)
         return len(intent.rows)
-    if found:
-        delivery.discard(list(found.values()))
+    strays = _not_in_the_ledger(table, found, state)
+    if strays:
+        delivery.discard(strays)
     state.journal.drop_intent(intent.batch)
     return 0
+
+
+def _not_in_the_ledger(table: str, found: Mapping[str, str], state: State) -> list[str]:
+    """Ids of records that are new. The others were written over: they stay, and the ledger knows them as unsettled."""
+    known = set(state.ledger.record_ids(table, list(found)).values())
+    return [record_id for record_id in found.values() if record_id not in known]
+
+
+def _lost_a_vector(intent: Intent, found: Mapping[str, str], known: Mapping[str, str]) -> bool:
+    """Whether a row that was to be appended stands in a new record: the old one, which had the vector, is gone."""
+    return any(
+        not row.vectors and row.key in known and found.get(row.key, known[row.key]) != known[row.key]
+        for row in intent.rows
+    )
 
 
 def _is_whole(properties: tuple[str, ...], intent: Intent, found: dict[str, str], delivery: Delivery) -> bool:

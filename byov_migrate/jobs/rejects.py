@@ -9,10 +9,11 @@ from typing import Any
 
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import ConfigurationError
-from byov_migrate.jobs.moving import Mover, move, mover
+from byov_migrate.jobs.moving import Extent, Mover, move, mover
 from byov_migrate.jobs.opening import Ends, opened, written_state
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models
+from byov_migrate.jobs.write_planner import WritePlanner
 from byov_migrate.records import Page
 from byov_migrate.state import open_state
 
@@ -91,7 +92,10 @@ def _retry_table(ends: Ends, table: TableConfig, models: Models) -> tuple[int, i
     present = {row.key for row in rows}
     gone = [item["key"] for item in waiting if item["key"] not in present]
     ends.state.journal.forget_rejects(table.name, gone)
-    totals, _stopwatch = move(chosen, [Page(tuple(rows), None)], total=len(rows), rows=_rows(chosen, waiting))
+    planner = WritePlanner(chosen.work, ends.state, chosen.delivery.fetch, chosen.unique)
+    pages = planner.pages([Page(tuple(rows), None)])
+    totals, _stopwatch = move(chosen, pages, Extent(len(rows), 0, _rows(chosen, waiting)))
+    ends.state.journal.forget_rejects(table.name, planner.mended)
     return totals.rows, totals.rejected, len(gone)
 
 

@@ -30,7 +30,7 @@ class TableStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state's own account. `age_s`: seconds since the last run that ended 0 or 3; None when there is none."""
+    """The state's own account. `age_s`: seconds since the last backfill or sync that ended 0 or 3; None before one."""
 
     state_id: str
     tables: tuple[TableStatus, ...]
@@ -64,7 +64,7 @@ def status(
 
 def _status(config: Config, state: State, run: str | None, now: float) -> Status:
     runs = state.runs.last(LAST_RUNS)
-    complete = [item["ended_at"] for item in state.runs.last(1000) if item["exit_code"] in (0, 3)]
+    complete = [item["ended_at"] for item in state.runs.last(1000) if _is_complete(item)]
     return Status(
         state_id=state.runs.state_id,
         tables=tuple(_table(state, table.name, table.label) for table in config.tables),
@@ -72,6 +72,14 @@ def _status(config: Config, state: State, run: str | None, now: float) -> Status
         events=tuple(state.runs.events(run)) if run else (),
         age_s=max(now - max(complete), 0.0) if complete else None,
     )
+
+
+def _is_complete(run: Mapping[str, Any]) -> bool:
+    """Whether a run brought everything there was; one for single keys, or with a limit, did not."""
+    limited = any(
+        not table.get("complete", True) for table in (run["summary"] or {}).values() if isinstance(table, dict)
+    )
+    return run["command"] in ("backfill", "sync") and run["exit_code"] in (0, 3) and not limited
 
 
 def _table(state: State, name: str, label: str) -> TableStatus:

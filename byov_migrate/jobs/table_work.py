@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from byov_migrate.config import Config, EmbeddingConfig, TableConfig
@@ -21,7 +22,7 @@ from byov_migrate.target.retry import Patience
 from byov_migrate.target.wire import Index, Server, Wire
 
 if TYPE_CHECKING:
-    from byov_migrate.embed import Encoder
+    from byov_migrate.embed import Encoder, ModelIdentity
 
 HASH_KEY_CHECK = "byov-scope"
 
@@ -33,6 +34,12 @@ class Models:
         self._config = config
         self._log = log
         self._loaded: dict[str, Encoder] = {}
+
+    def identity(self, name: str) -> ModelIdentity:
+        """What the model's files say, without loading it. Raise ConfigurationError for a directory that is refused."""
+        from byov_migrate.embed import identify
+
+        return identify(self._config.models[name])
 
     def encoder(self, name: str) -> Encoder:
         """The model of this name. Raise ConfigurationError or PersonNeeded when it cannot be used."""
@@ -68,11 +75,15 @@ class TableWork:
 
 
 def embedding_plans(
-    table: TableConfig, reader: TableReader, models: Models, digests: Digests
+    table: TableConfig, reader: TableReader, models: Models, digests: Digests, *, lazily: bool = False
 ) -> tuple[EmbeddingPlan, ...]:
-    """Load the models and find the dimensions."""
-    found = zip(table.embeddings, reader.dimensions, strict=True)
-    return tuple(_embedding_plan(table, item, dimension, models, digests) for item, dimension in found)
+    """Load the models and find the dimensions; `lazily`: a model is loaded when there is something to embed."""
+    found = list(zip(table.embeddings, reader.dimensions, strict=True))
+    plans = tuple(_embedding_plan(table, item, dimension, models, digests) for item, dimension in found)
+    for plan in plans:
+        if plan.encoder is not None and not lazily:
+            plan.encoder()
+    return plans
 
 
 def _embedding_plan(
@@ -80,10 +91,11 @@ def _embedding_plan(
 ) -> EmbeddingPlan:
     if item.vector is not None:
         if dimension is None:
-            raise ConfigurationError(f"{table.name}.{item.vector} holds no vector yet, so their dimension is unknown")
+            raise ConfigurationError(f"{table.name}.{item.vector} holds no vector, so their dimension is unknown")
         return EmbeddingPlan(item, dimension, digests.probes(dimension), None, None)
-    encoder = models.encoder(item.model or "")
-    return EmbeddingPlan(item, encoder.dimension, digests.probes(encoder.dimension), encoder, encoder.fingerprint)
+    model = models.identity(item.model or "")
+    encoder = partial(models.encoder, item.model or "")
+    return EmbeddingPlan(item, model.dimension, digests.probes(model.dimension), encoder, model.fingerprint)
 
 
 def place_fields(system: str, database: str, digests: Digests, project: str | None) -> dict[str, str]:
@@ -101,7 +113,8 @@ def settle_scope(
 ) -> dict[str, object]:
     """Require that the state belongs to these settings and ends; return the fields to store once the label is ours."""
     fingerprints = {plan.config.property_name: plan.fingerprint for plan in plans if plan.fingerprint is not None}
-    fields = {**places, **table_fields(table, [column.name for column in reader.shape.key], fingerprints)}
+    key = [column.name for column in reader.shape.key]
+    fields = {**places, **table_fields(table, key, fingerprints, reader.shape.signatures)}
     state.scope.require(fields)
     return fields
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import ConfigurationError, CredentialsRefused, PersonNeeded, Refused
 from byov_migrate.source import queries
 from byov_migrate.source.checks import columns_in_use, filter_mistakes, table_mistakes
+from byov_migrate.source.cursor import if_permitted, read_timeline
 from byov_migrate.source.keys import is_key_type
 from byov_migrate.source.names import Relation, resolve
 from byov_migrate.source.session import Session, Transaction
@@ -155,15 +154,20 @@ def _check_access(relation: Relation, facts: _Facts, closed: Sequence[str], used
         what = f"column {missing[0]} of {name}" if missing else f"schema {relation.schema}"
         raise CredentialsRefused(f"the role {facts.role} may not read {what}", next_step="; ".join(grants))
     if facts.rows_hidden:
-        raise PersonNeeded(
-            f"row-level security hides rows of {name} from the role {facts.role}; a hidden row would look deleted",
-            next_step=f"ALTER ROLE {role} BYPASSRLS, or a role to which no policy of the table applies",
-        )
+        raise hidden_rows(name, facts.role)
     if facts.encoding == "SQL_ASCII":
         raise PersonNeeded(
             f"the database of {name} has encoding SQL_ASCII, so nobody knows which characters its bytes mean",
             next_step="restore it into a database with encoding UTF8",
         )
+
+
+def hidden_rows(table: str, role: str) -> PersonNeeded:
+    """Why nothing can be read while row-level security is active."""
+    return PersonNeeded(
+        f"row-level security hides rows of {table} from the role {role}; a hidden row would look deleted",
+        next_step=f"ALTER ROLE {_quoted(role)} BYPASSRLS, or a role to which no policy of the table applies",
+    )
 
 
 def _quoted(name: str) -> str:
@@ -180,12 +184,17 @@ def check_unchanged(transaction: Transaction, shape: TableShape) -> None:
         row[0]: signature(row[1], row[3], not_null=row[2]) for row in transaction.fetch(queries.SIGNATURES, parameters)
     }
     if not found:
-        raise Refused(f"table {shape} was dropped, renamed or made anew since it was planned", next_step=_REPLAN)
+        raise replaced(shape)
     for column, expected in shape.signatures.items():
         now = found.get(column)
         if now != expected:
             became = f"is now {now}" if now else "is gone"
             raise Refused(f"column {shape}.{column} {became}, was {expected}; nothing written", next_step=_REPLAN)
+
+
+def replaced(shape: TableShape) -> Refused:
+    """Why nothing is read from what has the table's name now."""
+    return Refused(f"table {shape} was dropped, renamed or made anew since it was planned", next_step=_REPLAN)
 
 
 _REPLAN = "byov-migrate plan"
@@ -195,17 +204,9 @@ def source_identity(session: Session) -> SourceIdentity:
     """Which database this is, to be compared with the one that a state belongs to."""
     with session.transaction() as transaction:
         database, in_recovery = transaction.fetch(queries.DATABASE)[0]
-        system = _if_permitted(transaction, queries.SYSTEM_IDENTIFIER)
-        timeline = _if_permitted(transaction, queries.TIMELINE)
+        system = if_permitted(transaction, queries.SYSTEM_IDENTIFIER)
+        timeline = read_timeline(transaction, in_recovery)
     return SourceIdentity(system, timeline, database, session.server_version, in_recovery)
-
-
-def _if_permitted(transaction: Transaction, query: Any) -> Any:
-    try:
-        with transaction.attempt():
-            return transaction.fetch(query)[0][0]
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction):
-        return None  # hosted services hide it; `state.source_id` stands in
 
 
 def snapshot(session: Session) -> str:

@@ -11,12 +11,14 @@ from psycopg import sql
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.records import KeyText
-from byov_migrate.source import queries
+from byov_migrate.source.activity import read_activity
 from byov_migrate.source.catalog import check_unchanged
 from byov_migrate.source.conditions import selection
+from byov_migrate.source.cursor import Cursor, read_cursor
 from byov_migrate.source.session import Session, Transaction
 from byov_migrate.source.shape import TableShape
 from byov_migrate.source.statements import Condition, listed
+from byov_migrate.source.unchanged import check_as_read
 
 ROWS_PER_RANGE = 10_000
 
@@ -25,12 +27,17 @@ ROWS_PER_RANGE = 10_000
 class RangePlan:
     """`boundaries` in key order: each is the last key of its range and lies outside the next.
 
-    `snapshot` is the state of the source that was counted; a first sync starts from it.
+    `cursor` is the state of the source that was counted; a first sync starts from it.
     """
 
     boundaries: tuple[KeyText, ...]
     rows: int
-    snapshot: str
+    cursor: Cursor
+
+    @property
+    def snapshot(self) -> str:
+        """The text of `pg_current_snapshot()`."""
+        return self.cursor.snapshot
 
     @property
     def ranges(self) -> list[tuple[KeyText | None, KeyText | None]]:
@@ -47,15 +54,17 @@ def plan_ranges(
     Raise ConfigurationError when the key of a view is not unique or not NOT NULL.
     """
     chosen = selection(shape, table)
+    activity = read_activity(session)
     with session.transaction("repeatable read", statement_timeout_s=0) as transaction:
-        snapshot = str(transaction.fetch(queries.SNAPSHOT)[0][0])
+        cursor = read_cursor(transaction, activity, None)
         if not shape.proven:
             _prove_key(transaction, shape, chosen)
         found = _cuts(transaction, shape, chosen, rows_per_range)
+        check_as_read(transaction, shape)
         check_unchanged(transaction, shape)
     rows = int(found[-1][-1]) if found else 0
     boundaries = tuple(tuple(row[:-1]) for row in found[:-1])
-    return RangePlan(boundaries, rows, snapshot)
+    return RangePlan(boundaries, rows, cursor)
 
 
 def _cuts(transaction: Transaction, shape: TableShape, chosen: Condition, every: int) -> Sequence[tuple[str, ...]]:

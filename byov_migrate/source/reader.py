@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,16 @@ from byov_migrate.digests import Digests
 from byov_migrate.records import KeyRange, KeyText, Page, Rejected, Row
 from byov_migrate.source import pages, ranges
 from byov_migrate.source.catalog import describe_table
+from byov_migrate.source.changes import Changes, open_changes
+from byov_migrate.source.circumstances import read_circumstances
 from byov_migrate.source.conditions import selection
+from byov_migrate.source.cursor import Cursor
 from byov_migrate.source.keys import parse_key
 from byov_migrate.source.rows import RowReader, row_reader
 from byov_migrate.source.session import Session
 from byov_migrate.source.shape import Column, TableShape
 from byov_migrate.source.statements import Condition, all_of, listed, name
+from byov_migrate.source.strategy import NoStrategy, Strategy, choose
 from byov_migrate.source.vectors import declared_dimension, usual_dimension, vector_decoder
 
 SAMPLE_ROWS = 100
@@ -61,6 +66,15 @@ class TableReader:
     def count(self) -> int:
         """See `pages.count_rows`."""
         return pages.count_rows(self.session, self.shape, self.table)
+
+    def strategy(self, cursor: Cursor | None, rows: int) -> Strategy | NoStrategy:
+        """See `strategy.choose`; `rows` is how many rows the table has, near enough."""
+        circumstances = read_circumstances(self.session, self.shape, self.table)
+        return choose(self.shape, self.table, circumstances, cursor, rows)
+
+    def changes(self, strategy: Strategy | None, since: Cursor | None) -> AbstractContextManager[Changes]:
+        """See `changes.open_changes`."""
+        return open_changes(self.session, self.shape, self.table, strategy, since)
 
     def position_of(self, canonical: str) -> KeyText | None:
         """The key that a `byovKey` stands for; None when it is none of this table's, or was hashed."""

@@ -93,6 +93,8 @@ def _check_format(engine: Engine, path: Path) -> None:
                 f"the state {path.name} was written by a later version (format {stored},"
                 f" this one knows {schema.FORMAT}); upgrade byov-migrate"
             )
+        if missing := [table for name, table in schema.metadata.tables.items() if name not in names]:
+            schema.metadata.create_all(connection, tables=missing)
 
 
 @contextlib.contextmanager

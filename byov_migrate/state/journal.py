@@ -12,7 +12,9 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Rejected
 from byov_migrate.state import schema
+from byov_migrate.state.ledger import UNSETTLED
 from byov_migrate.state.store import KEYS_A_QUERY, Store, replacing
+from byov_migrate.state.vector_cache import forget_vectors, keep_vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ class PlanTotals:
 class Journal:
     """Plans, intents and progress."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, keep_vectors: bool = False) -> None:
         self._store = store
+        self._keeps_vectors = keep_vectors
 
     def plan(self, table: str) -> PlanTotals | None:
         """A table's stored plan, or None when it was not planned yet."""
@@ -80,7 +83,10 @@ class Journal:
         return [KeyRange(row["id"], _text(row["lower"]), _text(row["upper"]), _text(row["position"])) for row in rows]
 
     def intend(self, table: str, batch: Batch, properties: Sequence[str]) -> None:
-        """Record a batch before its first byte is sent; `properties` are the embeddings' names in order."""
+        """Record a batch before its first byte is sent; `properties` are the embeddings' names in order.
+
+        From here on nothing is known of the records it writes over, until the batch is settled.
+        """
         row = {
             "batch": batch.id,
             "table_name": table,
@@ -90,6 +96,26 @@ class Journal:
         }
         with self._store.writing() as connection:
             connection.execute(replacing(schema.intent).values(**row))
+            if batch.way != "create":
+                keys = [item.document.key for item in batch.rows]
+                _unsettle(connection, table, keys, with_vectors=batch.way == "rewrite")
+
+    def begin_removal(self, table: str, keys: Sequence[str]) -> None:
+        """Record that these records are about to be deleted: a row that comes back meanwhile is a new one."""
+        with self._store.writing() as connection:
+            _unsettle(connection, table, keys, with_vectors=False)
+
+    def end_removal(self, table: str, keys: Sequence[str]) -> None:
+        """Forget records that are seen to be gone, and their rejects."""
+        with self._store.writing() as connection:
+            for start in range(0, len(keys), KEYS_A_QUERY):
+                some = list(keys[start : start + KEYS_A_QUERY])
+                for forgotten in (schema.ledger, schema.vector):
+                    columns = forgotten.c
+                    connection.execute(delete(forgotten).where(columns.table_name == table, columns.key.in_(some)))
+                forget_vectors(connection, table, some)
+            _forget_rejects(connection, table, keys)
+            _progressed(connection, self._store)
 
     def intents(self, table: str) -> list[Intent]:
         """Batches of earlier runs that were never settled."""
@@ -112,9 +138,7 @@ class Journal:
             for receipt in receipts:
                 self._settle(connection, table, receipt, properties)
             added = sum(self._reject(connection, table, row) for row in rejected)
-            connection.execute(
-                update(schema.run).where(schema.run.c.id == self._store.run).values(progress_at=self._store.clock())
-            )
+            _progressed(connection, self._store)
         return added
 
     def _settle(self, connection: Connection, table: str, receipt: Receipt, properties: Sequence[str]) -> None:
@@ -124,6 +148,8 @@ class Journal:
         vectors = [row for item in stored for row in _vector_rows(table, item, properties)]
         _insert_all(connection, schema.ledger, records)
         _insert_all(connection, schema.vector, vectors)
+        if self._keeps_vectors:
+            keep_vectors(connection, table, properties, stored)
         _forget_rejects(connection, table, [row["key"] for row in records])
         connection.execute(delete(schema.intent).where(schema.intent.c.batch == batch.id))
         for position in batch.covers:
@@ -184,6 +210,21 @@ class Journal:
 def _insert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     if rows:
         connection.execute(replacing(table), rows)
+
+
+def _unsettle(connection: Connection, table: str, keys: Sequence[str], *, with_vectors: bool) -> None:
+    """From now on nothing is known of these records but their ids."""
+    columns, vectors = schema.ledger.c, schema.vector.c
+    for start in range(0, len(keys), KEYS_A_QUERY):
+        some = list(keys[start : start + KEYS_A_QUERY])
+        here = (columns.table_name == table) & columns.key.in_(some)
+        connection.execute(update(schema.ledger).where(here).values(hash=UNSETTLED))
+        if with_vectors:
+            connection.execute(delete(schema.vector).where(vectors.table_name == table, vectors.key.in_(some)))
+
+
+def _progressed(connection: Connection, store: Store) -> None:
+    connection.execute(update(schema.run).where(schema.run.c.id == store.run).values(progress_at=store.clock()))
 
 
 def _forget_rejects(connection: Connection, table: str, keys: Sequence[str]) -> None:

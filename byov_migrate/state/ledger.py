@@ -7,8 +7,12 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
+from byov_migrate.records import Known
 from byov_migrate.state import schema
 from byov_migrate.state.store import KEYS_A_QUERY, Store
+
+UNSETTLED = ""
+"""Stands for the hash of a record that was begun to be rewritten or deleted, and never proved."""
 
 
 class Ledger:
@@ -27,6 +31,38 @@ class Ledger:
                 query = select(columns.key).where(columns.table_name == table, columns.key.in_(some))
                 known.update(connection.execute(query).scalars())
         return known
+
+    def known(self, table: str, keys: Sequence[str], properties: Sequence[str]) -> dict[str, Known]:
+        """What is known of the records of these keys; `properties` are the embeddings' names in order."""
+        records, vectors = schema.ledger.c, schema.vector.c
+        found: dict[str, Any] = {}
+        marks: dict[tuple[str, str], str] = {}
+        with self._store.reading() as connection:
+            for start in range(0, len(keys), KEYS_A_QUERY):
+                some = list(keys[start : start + KEYS_A_QUERY])
+                ledger = select(records.key, records.record_id, records.hash)
+                ledger = ledger.where(records.table_name == table, records.key.in_(some))
+                found.update({row.key: row for row in connection.execute(ledger)})
+                hashes = select(vectors.key, vectors.property, vectors.text_hash)
+                hashes = hashes.where(vectors.table_name == table, vectors.key.in_(some))
+                hashes = hashes.where(vectors.property.in_(list(properties)))
+                marks.update({(row.key, row.property): row.text_hash for row in connection.execute(hashes)})
+        return {
+            key: Known(row.record_id, row.hash, tuple(marks.get((key, name)) for name in properties))
+            for key, row in found.items()
+        }
+
+    def record_ids(self, table: str, keys: Sequence[str]) -> dict[str, str]:
+        """Key -> RushDB id of the stored records among these keys."""
+        return {key: known.record_id for key, known in self.known(table, keys, ()).items()}
+
+    def unsettled(self, table: str) -> list[str]:
+        """Keys of records that were begun to be rewritten or deleted, and never proved; rejected ones apart."""
+        columns, rejects = schema.ledger.c, schema.reject.c
+        rejected = select(rejects.key).where(rejects.table_name == table)
+        query = select(columns.key).where(columns.table_name == table, columns.hash == UNSETTLED)
+        with self._store.reading() as connection:
+            return list(connection.execute(query.where(columns.key.not_in(rejected))).scalars())
 
     def record_id(self, table: str, key: str) -> str | None:
         """The RushDB id of a stored record."""
@@ -53,6 +89,20 @@ class Ledger:
     def _count(self, query: Select[int]) -> int:
         with self._store.reading() as connection:
             return int(connection.execute(query).scalar_one())
+
+    def count_unknown_rejects(self, table: str) -> int:
+        """How many rejected rows have no record: with the records they are the rows that are accounted for."""
+        columns, records = schema.reject.c, schema.ledger.c
+        stored = select(records.key).where(records.table_name == table)
+        query = select(func.count()).where(columns.table_name == table, columns.key.not_in(stored))
+        return self._count(query)
+
+    def rejected_keys(self, table: str, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that are rejected, accepted or not."""
+        columns = schema.reject.c
+        query = select(columns.key).where(columns.table_name == table)
+        with self._store.reading() as connection:
+            return set(keys) & set(connection.execute(query).scalars())
 
     def rejects(self, table: str | None = None) -> list[dict[str, Any]]:
         """Every reject, oldest first."""

@@ -56,10 +56,11 @@ ledger = Table(
     Column("table_name", String, primary_key=True),
     Column("key", String, primary_key=True),
     Column("record_id", String, nullable=False),
-    Column("hash", String, nullable=False),
+    Column("hash", String, nullable=False),  # empty: a write of it was begun and never proved
     Column("batch", String, nullable=False),
     sqlite_with_rowid=False,
 )
+Index("ledger_unsettled", ledger.c.table_name, ledger.c.key, sqlite_where=ledger.c.hash == "")
 
 # Every vector that is proved to be attached, with its scores against the three probes.
 vector = Table(
@@ -73,6 +74,40 @@ vector = Table(
     Column("score_1", Float, nullable=False),
     Column("score_2", Float, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# Vectors kept on this machine, so that a record can be rewritten without embedding again; only with `vectors = true`.
+vector_cache = Table(
+    "vector_cache",
+    metadata,
+    Column("table_name", String, primary_key=True),
+    Column("property", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("text_hash", String, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Where the next sync of a table begins, and what the last look for deletes found: the source's keys, counted and
+# summed, while they were exactly the known ones.
+sync = Table(
+    "sync",
+    metadata,
+    Column("table_name", String, primary_key=True),
+    Column("cursor", JSON, nullable=False),
+    Column("synced_at", Float),
+    Column("swept_at", Float),
+    Column("swept_rows", Integer),
+    Column("swept_checksum", String),
+)
+
+# The last report of a command: what differed, by key. Never a value.
+report = Table(
+    "report",
+    metadata,
+    Column("command", String, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("content", JSON, nullable=False),
 )
 
 # Rows that were refused. Never a payload.

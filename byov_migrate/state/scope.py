@@ -33,6 +33,7 @@ _TABLE_FIELDS: Mapping[str, ChangeClass] = {
     "label": "another",
     "key": "another",
     "hash_key_values": "another",
+    "schema": "re-identify",
 }
 _EMBEDDING_FIELDS: Mapping[str, ChangeClass] = {
     "send_text": "apply",
@@ -49,6 +50,9 @@ _PLACE_FIELDS: Mapping[str, ChangeClass] = {
     "target.project": "re-identify",
     "hash_key": "another",
 }
+_SOURCE_FIELDS = ("source.system", "source.database")
+"""With the types of columns: what a person may accept as it is now, with a full pass over every row."""
+ACCEPT_SOURCE = "byov-migrate sync --full --accept source"
 _ADVICE: Mapping[ChangeClass, str] = {
     "apply": "what is stored was written with the old value",
     "re-embed": "the stored vectors were made with the old value; one index must not hold two vector spaces",
@@ -67,6 +71,10 @@ class Difference:
     new: Any
 
     def __str__(self) -> str:
+        table, in_schema, column = self.field.partition("].schema.")
+        if in_schema:
+            name = f"{table.removeprefix('tables[')}.{column}"
+            return f"column {name} is now {_shown(self.new)}, was {_shown(self.old)}: rows were read as the old type"
         return f"{self.field} is now {_shown(self.new)}, was {_shown(self.old)}: {_ADVICE[self.change]}"
 
 
@@ -74,8 +82,13 @@ def _shown(value: Any) -> str:
     return "absent" if value is None else f"{value}"
 
 
-def table_fields(table: TableConfig, key: Sequence[str], fingerprints: Mapping[str, str]) -> dict[str, Any]:
-    """The scope of one table. `key` is the key as found, `fingerprints` the models' by embedding property."""
+def table_fields(
+    table: TableConfig, key: Sequence[str], fingerprints: Mapping[str, str], schema_: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The scope of one table.
+
+    key: as found. fingerprints: the models', by embedding property. schema_: what each column in use is.
+    """
     fields: dict[str, Any] = {
         "columns": list(table.columns),
         "rename": dict(table.rename),
@@ -85,6 +98,7 @@ def table_fields(table: TableConfig, key: Sequence[str], fingerprints: Mapping[s
         "label": table.label,
         "key": list(key),
         "hash_key_values": table.hash_key_values,
+        "schema": dict(schema_ or {}),
     }
     for embedding in table.embeddings:
         for name, value in _embedding_fields(embedding, fingerprints.get(embedding.property_name)).items():
@@ -122,10 +136,24 @@ def compare(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[Diffe
     tables = {field.partition("].")[0] for field in current if field.startswith("tables[")}
     fields = [field for field in stored if field in current or field.partition("].")[0] in tables]
     fields += [field for field in current if field not in stored and field.partition("].")[0] in _tables(stored)]
+    differing = [field for field in fields if stored.get(field) != current.get(field)]
     return [
-        Difference(field, _class_between(field, stored, current), stored.get(field), current.get(field))
-        for field in fields
-        if stored.get(field) != current.get(field)
+        difference
+        for field in differing
+        for difference in (
+            _columns_between(field, stored.get(field) or {}, current.get(field) or {})
+            if field.endswith("].schema")
+            else [Difference(field, _class_between(field, stored, current), stored.get(field), current.get(field))]
+        )
+    ]
+
+
+def _columns_between(field: str, stored: Mapping[str, str], current: Mapping[str, str]) -> list[Difference]:
+    """Columns that are used now as before and are not what they were; others come and go with other settings."""
+    return [
+        Difference(f"{field}.{column}", "re-identify", was, current[column])
+        for column, was in stored.items()
+        if column in current and current[column] != was
     ]
 
 
@@ -138,6 +166,10 @@ def _class_between(field: str, stored: Mapping[str, Any], current: Mapping[str, 
 
 def _tables(fields: Mapping[str, Any]) -> set[str]:
     return {field.partition("].")[0] for field in fields if field.startswith("tables[")}
+
+
+def _is_of_source(difference: Difference) -> bool:
+    return difference.field in _SOURCE_FIELDS or "].schema." in difference.field
 
 
 class Scope:
@@ -156,7 +188,19 @@ class Scope:
         differences = compare(self.fields(), current)
         if differences:
             lines = "\n  ".join(str(item) for item in differences)
-            raise Refused(f"the state was written with other settings; nothing was written\n  {lines}")
+            raise Refused(
+                f"the state was written with other settings; nothing was written\n  {lines}",
+                next_step=ACCEPT_SOURCE if all(map(_is_of_source, differences)) else None,
+            )
+
+    def reidentify(self, current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Take these values for fields that stand for a place; return what changed, old and new."""
+        stored = self.fields()
+        changed = {field: (stored.get(field), value) for field, value in current.items() if stored.get(field) != value}
+        with self._store.writing() as connection:
+            for field, (_, value) in changed.items():
+                connection.execute(replacing(schema.scope).values(field=field, value=value))
+        return changed
 
     def adopt(self, current: Mapping[str, Any]) -> None:
         """Require what is stored, then store the fields that are new."""

@@ -12,6 +12,7 @@
 | 401; 403 before the key has worked               | no                  | CredentialsRefused |
 | 403 after the key has worked                     | no                  | Retriable        |
 | 402                                              | no                  | PersonNeeded     |
+| 404 to a record, in RushDB's words               | no                  | none: `is_absent` |
 | 404                                              | no                  | PersonNeeded     |
 | 408, 413                                         | no, rolled back     | TooLarge         |
 | 429                                              | no                  | Overloaded       |
@@ -83,6 +84,11 @@ def from_response(response: httpx.Response, *, key_has_worked: bool) -> Migratio
     if status == 429:
         return Overloaded(f"target asks for fewer requests (429 to {route})", wait_s=_retry_after(response))
     return _by_status(status, route)
+
+
+def is_absent(response: httpx.Response) -> bool:
+    """Whether RushDB says that a record is not there; an unknown route and a gateway use other words."""
+    return response.status_code == 404 and response.text.replace(" ", "").startswith('{"message":"NotFound"')
 
 
 def _by_status(status: int, route: str) -> MigrationError:

@@ -46,21 +46,28 @@ class HttpClient:
         """Close all connections."""
         self._client.close()
 
-    def call(self, method: str, path: str, body: Any = None, *, reads: bool = False) -> Any:
-        """The decoded answer, with its envelope. `reads`: the request changes nothing, so asking again is safe."""
+    def call(
+        self, method: str, path: str, body: Any = None, *, reads: bool = False, may_be_absent: bool = False
+    ) -> Any:
+        """The decoded answer, with its envelope. `reads`: the request changes nothing, so asking again is safe.
+
+        may_be_absent: None when RushDB itself says that what the path names does not exist.
+        """
         try:
-            return self._call_with_key(method, path, body)
+            return self._call_with_key(method, path, body, may_be_absent=may_be_absent)
         except Ambiguous as error:
             if reads:
                 raise Retriable(str(error)) from error
             raise
 
-    def _call_with_key(self, method: str, path: str, body: Any) -> Any:
+    def _call_with_key(self, method: str, path: str, body: Any, *, may_be_absent: bool) -> Any:
         key = self._key
         response = self._send(method, path, body, key)
         if response.status_code in (401, 403) and (fresh := self._read_key()) != key:
             self._key, self.key_has_worked = fresh, False
             response = self._send(method, path, body, fresh)
+        if may_be_absent and faults.is_absent(response):
+            return None
         return self._judge(response)
 
     def _send(self, method: str, path: str, body: Any, key: str) -> httpx.Response:

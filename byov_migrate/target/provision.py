@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from byov_migrate.config import TargetConfig
-from byov_migrate.errors import CredentialsRefused, PersonNeeded, Refused, Retriable
+from byov_migrate.errors import Ambiguous, CredentialsRefused, PersonNeeded, Refused, Retriable, RowRefused
 from byov_migrate.target.http import HttpClient
 from byov_migrate.target.rest import RestWire
 from byov_migrate.target.retry import Patience
@@ -21,6 +22,8 @@ MARKER_LABEL = "ByovMigration"
 FORMAT = 1
 OURS = {"byovBatch": {"$exists": True}}
 """Matches the records that byov-migrate wrote, markers apart."""
+UNIQUENESS_KEY = "~byov-unique"
+"""The key of two records that are tried and removed. No row has it: text that begins so gets another `~` in front."""
 
 
 def open_wire(config: TargetConfig, read_key: Callable[[], str]) -> Wire:
@@ -169,3 +172,46 @@ def try_paid_queries(wire: Wire, patience: Patience, label: str, indexes: Sequen
         direction = np.zeros(index.dimension, dtype=np.float32)
         direction[0] = 1.0
         patience.retry(lambda: wire.search(index, direction, where=None, limit=1))
+
+
+def keys_are_unique(wire: Wire, patience: Patience, label: str, *, budget_s: float = DEFAULT_BUDGET_S) -> bool:
+    """Whether the server refuses a second record with the same `byovKey` in this label. Leaves nothing behind.
+
+    Two records of one key that no row can have are created in one request: with the operator's constraint it is
+    refused and nothing is stored, without it both are removed again, as are those of a run that was killed in between.
+    They carry no batch, so nothing counts them as rows. Any doubt is a no: rows are then written in the slow way.
+    budget_s: how long a request whose answer was lost may still be running.
+    """
+    patience.retry(lambda: _remove_trial(wire, label))
+    is_unique = patience.retry(lambda: _refuses_a_pair(wire, patience, label, budget_s))
+    if not is_unique:
+        patience.retry(lambda: _remove_trial(wire, label))
+    return is_unique
+
+
+def _refuses_a_pair(wire: Wire, patience: Patience, label: str, budget_s: float) -> bool:
+    trial = Outbound(UNIQUENESS_KEY, {"byovKey": UNIQUENESS_KEY})
+    try:
+        wire.create(label, [trial, trial])
+    except RowRefused as error:
+        return error.code == "http-400"
+    except Ambiguous as error:
+        patience.pause(f"{error}; waiting for the request to end before looking", budget_s)
+        if not _trial(wire, label):
+            raise Retriable(str(error)) from error
+    return False
+
+
+def _trial(wire: Wire, label: str) -> list[Stored]:
+    return wire.find(label, {"byovKey": UNIQUENESS_KEY}, limit=1000)[0]
+
+
+def _remove_trial(wire: Wire, label: str) -> None:
+    """Remove the trial records that are there. Raise Retriable when they are not gone."""
+    found = _trial(wire, label)
+    if not found:
+        return
+    with contextlib.suppress(Ambiguous):
+        wire.delete(label, [record.record_id for record in found])
+    if _trial(wire, label):
+        raise Retriable(f"RushDB does not remove {len(found)} trial records of {label}")

@@ -84,17 +84,39 @@ class RestWire:
 
     def create(self, label: str, rows: Sequence[Outbound]) -> dict[str, str]:
         """Create records in one transaction; key -> record id of those the answer names."""
-        data = [_document(row) for row in rows]
-        answer = self._http.call(
-            "POST", "/api/v1/records/import/json", {"label": label, "data": data, "options": _CREATE}
-        )
-        with _understood(reads=False):
-            return {row["byovKey"]: row["__id"] for row in answer["data"] if "byovKey" in row and "__id" in row}
+        return dict(self._import(label, rows, _CREATE))
 
-    def replace(self, label: str, record_id: str, properties: Mapping[str, Outgoing]) -> None:
-        """Replace all properties of a record. Keeps its id and links, erases its vectors."""
+    def merge(self, label: str, rows: Sequence[Outbound], *, clear: bool) -> dict[str, str]:
+        """Write over the records with these keys in one transaction; key -> record id. A missing one is created.
+
+        Raise Ambiguous when one key turns out to be several records.
+        """
+        strategy = "rewrite" if clear else "append"
+        written = self._import(label, rows, {**_CREATE, "mergeBy": ["byovKey"], "mergeStrategy": strategy})
+        if len(written) > len(dict(written)):
+            raise Ambiguous(f"target wrote {len(written)} records for {len(dict(written))} keys")
+        return dict(written)
+
+    def _import(self, label: str, rows: Sequence[Outbound], options: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Keys and ids of the records that the answer names."""
+        data = [_document(row) for row in rows]
+        body = {"label": label, "data": data, "options": options}
+        answer = self._http.call("POST", "/api/v1/records/import/json", body)
+        with _understood(reads=False):
+            return [(row["byovKey"], row["__id"]) for row in answer["data"] if "byovKey" in row and "__id" in row]
+
+    def replace(self, label: str, record_id: str, properties: Mapping[str, Outgoing]) -> bool:
+        """Replace all properties of a record. Keeps its id and links, erases its vectors. False: no such record.
+
+        Nothing is read from the answer: a property named `data` stands in its place.
+        """
         body = {"label": label, "data": dict(properties), "options": {"suggestTypes": True}}
-        self._http.call("PUT", f"/api/v1/records/{record_id}", body)
+        answer = self._http.call("PUT", f"/api/v1/records/{record_id}", body, may_be_absent=True)
+        if answer is None:
+            return False
+        with _understood(reads=False):
+            answer["data"]
+        return True
 
     def attach(self, index: Index, vectors: Mapping[str, Vector]) -> None:
         """Attach or overwrite vectors by record id, all or none. Unknown ids are refused."""

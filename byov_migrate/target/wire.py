@@ -85,8 +85,15 @@ class Wire(Protocol):
     def create(self, label: str, rows: Sequence[Outbound]) -> dict[str, str]:
         """Create records in one transaction; key -> record id of those the answer names."""
 
-    def replace(self, label: str, record_id: str, properties: Mapping[str, Outgoing]) -> None:
-        """Replace all properties of a record. Keeps its id and links, erases its vectors."""
+    def merge(self, label: str, rows: Sequence[Outbound], *, clear: bool) -> dict[str, str]:
+        """Write over the records with these keys in one transaction; key -> record id. A missing one is created.
+
+        clear: what is not sent disappears, and the vectors with it; otherwise both stay. Without a uniqueness
+        constraint on `byovKey` two of these at once may create a record twice.
+        """
+
+    def replace(self, label: str, record_id: str, properties: Mapping[str, Outgoing]) -> bool:
+        """Replace all properties of a record. Keeps its id and links, erases its vectors. False: no such record."""
 
     def attach(self, index: Index, vectors: Mapping[str, Vector]) -> None:
         """Attach or overwrite vectors by record id, all or none. Unknown ids are refused."""

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ import httpx
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+
+from tests.acceptance.canaries import CANARY, plant
 
 COMMAND = str(Path(sys.executable).with_name("byov-migrate"))
 SCORE_TOLERANCE = 2e-7
@@ -71,13 +74,20 @@ class Target:
 
 @dataclass
 class Migration:
-    """One configuration in one folder. `label` is new for each, so that tests can share a target."""
+    """One configuration in one folder. `label` is new for each, so that tests can share a target.
+
+    Whatever text a configuration withholds gets a canary when it is written; `dsn` may change, `own_dsn` leads there.
+    """
 
     folder: Path
     dsn: str
     target: Target
     label: str = field(default_factory=lambda: f"T{uuid.uuid4().hex[:10]}")
     name: str = "job"
+    own_dsn: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        self.own_dsn = self.own_dsn or self.dsn
 
     @property
     def config(self) -> Path:
@@ -98,7 +108,10 @@ class Migration:
             path.write_text(secret, encoding="utf-8")
         head = f'[source]\ndsn = {{ file = "dsn" }}\n[target]\nurl = "{url or self.target.url}"\n'
         head += f'api_key = {{ file = "key" }}\n{target}\n'
-        self.config.write_text(head + tables.replace("{label}", self.label), encoding="utf-8")
+        content = head + tables.replace("{label}", self.label)
+        self.config.write_text(content, encoding="utf-8")
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # a test may want a broken one
+            plant(self.own_dsn, tomllib.loads(content))
 
     def start(self, *arguments: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> Process:
         """The command in the background, its output in pipes."""
@@ -138,21 +151,25 @@ def kill_after(process: Process, seconds: float) -> bool:
 
 
 def make_vector_table(dsn: str, rows: int, dimension: int, *, seed: int = 7) -> dict[str, NDArray[np.float32]]:
-    """Table `item` with ready vectors, every 50th row without one; key -> vector of the others."""
+    """Table `item` with ready vectors, every 50th row without one; key -> vector of the others.
+
+    Its column `note` holds a canary and must stay where it is.
+    """
     random = np.random.default_rng(seed)
     vectors = random.standard_normal((rows, dimension)).astype(np.float32)
     kept = {}
     with psycopg.connect(dsn) as connection:
         connection.execute(
             "create table item (id bigint primary key, name text not null, price numeric(10,2), made timestamptz,"
-            " tags text[] not null, embedding real[])"
+            " tags text[] not null, note text not null, embedding real[])"
         )
         with connection.cursor().copy("copy item from stdin") as copy:
             for number in range(rows):
                 key = 3 * number - 50
                 vector = None if number % 50 == 7 else vectors[number].tolist()
                 made = f"2024-01-{number % 28 + 1:02d} 10:00:00.{number % 1000:03d}+00"
-                copy.write_row((key, f"item {number}", number / 4, made, [f"tag{number % 5}", "all"], vector))
+                tags, note = [f"tag{number % 5}", "all"], f"{CANARY} is noted of item {number} {CANARY}"
+                copy.write_row((key, f"item {number}", number / 4, made, tags, note, vector))
                 if vector is not None:
                     kept[str(key)] = vectors[number]
     return kept
@@ -167,6 +184,7 @@ columns = ["id", "name", "price", "made", "tags"]
 property = "description"
 vector = "embedding"
 """
+VECTOR_TABLE_WITH_TEXT = f'{VECTOR_TABLE}text = "{{note}}"\n'
 
 
 @dataclass(frozen=True)
@@ -188,6 +206,11 @@ class Account:
 
 def compare_items(migration: Migration, vectors: Mapping[str, NDArray[np.float32]]) -> Account:
     """Table `item` against the label, property by property and vector by vector, by a query of our own."""
+    return compare_records(migration, *compare_vectors(migration, vectors))
+
+
+def compare_records(migration: Migration, vectors_missing: int, vectors_wrong: int) -> Account:
+    """Table `item` against the label, property by property; vectors were compared before."""
     expected = {}
     with psycopg.connect(migration.dsn) as connection:
         for key, name, price, made, tags in connection.execute("select id, name, price, made, tags from item"):
@@ -201,14 +224,13 @@ def compare_items(migration: Migration, vectors: Mapping[str, NDArray[np.float32
         for key, row in expected.items()
         if key in found and any(found[key][0].get(name) != value for name, value in row.items())
     ]
-    lost, wrong = compare_vectors(migration, vectors)
     return Account(
         missing=len(expected.keys() - found.keys()),
         extra=len(found.keys() - expected.keys()),
         doubled=sum(len(records) > 1 for records in found.values()),
         different=len(differing),
-        vectors_missing=lost,
-        vectors_wrong=wrong,
+        vectors_missing=vectors_missing,
+        vectors_wrong=vectors_wrong,
     )
 
 

@@ -43,7 +43,7 @@ def vector_for(key: str) -> Vector:
 def embedded(key: str, *, bare: bool = False, maker: Composer | None = None, title: str = "Driver") -> Embedded:
     """One row with its vector, or without one."""
     vector = None if bare else vector_for(key)
-    document = (maker or composer()).document(Row(key, (key,), {"title": title}, (vector,)), [vector])
+    document = (maker or composer()).document(Row(key, (key,), {"title": title}, (vector,)))
     scores = None if vector is None else probe_scores(vector[None, :], PROBES)[0]
     return Embedded(document, (vector,), (scores,))
 

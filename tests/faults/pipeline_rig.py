@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from byov_migrate.errors import Refused, Unavailable
 from byov_migrate.jobs.embedding import Embedder, EmbeddingPlan
+from byov_migrate.jobs.moving import unstored
 from byov_migrate.jobs.pipeline import Pipeline, TableFlow, Totals
 from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.jobs.surroundings import Progress, Surroundings
@@ -128,9 +129,13 @@ class Rig:
         stopwatch = Stopwatch(self.around.monotonic)
         maker = composer()
         plan = EmbeddingPlan(maker.table.embeddings[0], DIMENSION, PROBES, None, None)
-        flow = TableFlow(TABLE, "Job", ("description",), ROWS, self.batch_rows, self.writers, self.reject_ceiling)
+        before = self.state.ledger.count_records(TABLE)
+        writing = (self.batch_rows, self.writers, self.reject_ceiling)
+        flow = TableFlow(TABLE, "Job", ("description",), ROWS, before, *writing)
         embedder = Embedder(maker, [plan], stopwatch)
-        return Pipeline(flow, maker, embedder, delivery, self.state, self.around, stopwatch).run(self.pages())
+        return Pipeline(flow, maker, embedder, delivery, self.state, self.around, stopwatch).run(
+            unstored(self.state, TABLE, self.pages())
+        )
 
     @property
     def known(self) -> set[int]:

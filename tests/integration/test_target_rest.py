@@ -13,7 +13,7 @@ import pytest
 from byov_migrate import sandbox
 from byov_migrate.config import TargetConfig
 from byov_migrate.digests import SCORE_TOLERANCE, Digests, probe_scores
-from byov_migrate.errors import CredentialsRefused, MigrationError, RowRefused
+from byov_migrate.errors import Ambiguous, CredentialsRefused, MigrationError, RowRefused
 from byov_migrate.records import Outgoing
 from byov_migrate.target.http import HttpClient
 from byov_migrate.target.rest import RestWire
@@ -157,10 +157,46 @@ def test_a_replaced_record_keeps_its_id_and_loses_what_is_absent(wire: RestWire,
     index = index_of(wire, label)
     ids = wire.create(label, rows(["1"], old="x"))
     wire.attach(index, {ids["1"]: vector_of(1)})
-    wire.replace(label, ids["1"], {"byovKey": "1", "p": "", "new": 5})
+    assert wire.replace(label, ids["1"], {"byovKey": "1", "p": "", "new": 5})
     [stored], _ = wire.find(label, {"byovKey": "1"}, limit=1)
     assert (stored.record_id, stored.properties) == (ids["1"], {"byovKey": "1", "p": "", "new": 5})
     assert wire.count_vectors(index) == 0
+
+
+def test_replacing_a_record_that_is_not_there_says_so_and_makes_none(wire: RestWire, label: str) -> None:
+    """An error would end the run for a record that somebody has deleted."""
+    assert not wire.replace(label, "01900000-0000-7000-8000-000000000000", {"byovKey": "1"})
+    assert wire.find(label, {}, limit=1)[1] == 0
+
+
+def test_replacing_with_a_property_that_the_answer_trips_over_is_no_failure(wire: RestWire, label: str) -> None:
+    """A property `data` that an application added stands in the answer where the record should be."""
+    ids = wire.create(label, rows(["1"]))
+    assert wire.replace(label, ids["1"], {"byovKey": "1", "data": "theirs", "total": 7})
+
+
+@pytest.mark.parametrize("clear", [False, True])
+def test_merging_writes_over_records_by_key_and_creates_missing_ones(
+    wire: RestWire, label: str, *, clear: bool
+) -> None:
+    """Ids stay; only with `clear` does what is not sent disappear, and the vectors with it."""
+    index = index_of(wire, label)
+    ids = wire.create(label, rows(["1", "2"], old="x"))
+    wire.attach(index, {record_id: vector_of(1) for record_id in ids.values()})
+    written = wire.merge(label, rows(["1", "3"], **VALUES), clear=clear)
+    assert (written["1"], set(written)) == (ids["1"], {"1", "3"})
+    stored = {record.key: record.properties for record in wire.find(label, {}, limit=10)[0]}
+    assert {key: "old" in properties for key, properties in stored.items()} == {"1": not clear, "2": True, "3": False}
+    assert {name: stored["1"][name] for name in VALUES} == VALUES
+    assert wire.count_vectors(index) == (1 if clear else 2)
+
+
+def test_a_key_that_is_two_records_is_not_settled_by_one_answer(wire: RestWire, label: str) -> None:
+    """Both were written over; taking either id would leave the other for ever."""
+    for _ in range(2):
+        wire.create(label, rows(["1"]))
+    with pytest.raises(Ambiguous):
+        wire.merge(label, rows(["1"]), clear=False)
 
 
 def test_deleting_goes_by_id_and_in_portions(wire: RestWire, label: str) -> None:

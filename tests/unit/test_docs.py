@@ -27,7 +27,7 @@ def written_properties() -> set[str]:
     table = TableConfig(name="public.job", label="Job", columns=("id",), embeddings=(embedding,))
     composer = Composer(table, Digests(b"k" * 32), "state", (None,))
     vector = np.ones(3, dtype=np.float32)
-    document = composer.document(Row("1", ("1",), {"id": 1}, (vector,)), (vector,))
+    document = composer.document(Row("1", ("1",), {"id": 1}, (vector,)))
     batch = composer.batch([Embedded(document, (vector,), ((0.5, 0.5, 0.5),))], ())
     properties = set(batch.rows[0].document.properties)
     assert properties == {item.property_name for item in leaving(table)}

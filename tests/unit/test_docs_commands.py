@@ -99,13 +99,13 @@ def command_lines(text: str) -> Iterator[list[str]]:
     """Words of each command of ours, or of make, in blocks of code: without prompt, comment and redirection."""
     for kind, block in FENCE.findall(text):
         for line in block.splitlines() if kind != "toml" else ():
-            if re.search(r"(?:^|[\s/])(?:byov-migrate|make) \S", line):
+            if re.search(r"(?:^|[\s/(])(?:byov-migrate|make) \S", line):
                 yield from ours(line)
 
 
 def ours(line: str) -> Iterator[list[str]]:
     """Each command of ours in a line of the shell; a line that a run has printed is none."""
-    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words = shlex.shlex(re.sub(r"\b\d(?=>)", "", line), posix=True, punctuation_chars=True)
     words.whitespace_split = True
     for is_operator, group in itertools.groupby(words, lambda word: set(word) <= set("();<>|&")):
         segment = list(group)
@@ -161,7 +161,9 @@ def test_every_command_that_is_mentioned_exists(name: str) -> None:
         assert {word for word in rest if word.startswith("-")} <= options_of(command), words
 
 
-@pytest.mark.parametrize("line", ["byov-migrate sync", "cd x && byov-migrate plan --fast >y", "make love # twice"])
+@pytest.mark.parametrize(
+    "line", ["byov-migrate love", "cd x && byov-migrate plan --fast >y", "make love # twice", "said=$(make love 2>&1)"]
+)
 def test_a_command_line_that_is_none_is_found(line: str) -> None:
     """The check sees a command, an option and a target that do not exist."""
     [[program, *words]] = command_lines(f"```console\n{line}\n```\n")

@@ -53,7 +53,7 @@ def content_of(embedding: EmbeddingConfig, *, present: bool) -> Content:
 def composed(table: TableConfig, properties: dict[str, Outgoing], contents: tuple[Content, ...]) -> Document:
     """The document of one row, its batch named."""
     composer = Composer(table, DIGESTS, "state", tuple(None if item.vector else "f" * 64 for item in table.embeddings))
-    document = composer.document(Row("7", ("7",), properties, contents), contents)
+    document = composer.document(Row("7", ("7",), properties, contents))
     batch = composer.batch([Embedded(document, (), ())], [])
     return batch.rows[0].document
 
@@ -148,7 +148,7 @@ def test_a_batch_names_itself_in_every_row_and_keeps_order_and_vectors() -> None
     composer = Composer(table, DIGESTS, "state", ("f" * 64,))
     vectors: list[Vector] = [np.full(4, number, dtype=np.float32) for number in (1, 2)]
     rows = [
-        Embedded(composer.document(Row(key, (key,), {}, (key,)), (key,)), (vector,), ((0.1, 0.2, 0.3),))
+        Embedded(composer.document(Row(key, (key,), {}, (key,))), (vector,), ((0.1, 0.2, 0.3),))
         for key, vector in zip("ab", vectors, strict=True)
     ]
     covers = [Position(1, ("b",), done=True)]

@@ -62,7 +62,7 @@ def embedder(encoder: ScriptedEncoder) -> Embedder:
     )
     probes = DIGESTS.probes(DIMENSION)
     plans = [
-        EmbeddingPlan(table.embeddings[0], DIMENSION, probes, cast(Any, encoder), encoder.fingerprint),
+        EmbeddingPlan(table.embeddings[0], DIMENSION, probes, lambda: cast(Any, encoder), encoder.fingerprint),
         EmbeddingPlan(table.embeddings[1], DIMENSION, probes, None, None),
     ]
     composer = Composer(table, DIGESTS, "state", (encoder.fingerprint, None))

@@ -21,7 +21,7 @@ from byov_migrate.errors import (
     RowRefused,
     TooLarge,
 )
-from byov_migrate.target.faults import RETRY_AFTER_CAP_S, from_exception, from_response
+from byov_migrate.target.faults import RETRY_AFTER_CAP_S, from_exception, from_response, is_absent
 
 CANARY = "canary-5f0c"
 REQUEST = httpx.Request("POST", f"https://api.example/api/v1/records/import/json?secret={CANARY}")
@@ -106,6 +106,22 @@ def test_no_message_holds_the_servers_text_or_the_query(status: int, *, key_has_
     error = verdict(status, f"Import failed: {CANARY} deadlock", key_has_worked=key_has_worked)
     assert CANARY not in f"{error}{error!r}"
     assert str(status) in str(error) or status == 400
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "expected"),
+    [
+        (404, '{"message":"Not Found","statusCode":404}', True),
+        (404, '{ "message": "Not Found", "statusCode": 404 }', True),
+        (404, '{"message":"Cannot PUT /api/v1/records/1","error":"Not Found","statusCode":404}', False),
+        (404, "<html>Not Found</html>", False),
+        (404, "", False),
+        (400, '{"message":"Not Found","statusCode":404}', False),
+    ],
+)
+def test_only_rushdbs_own_words_say_that_a_record_is_absent(status: int, text: str, expected: bool) -> None:  # noqa: FBT001
+    """An unknown route or a gateway taken for a record that is gone would double every row."""
+    assert is_absent(response(status, text)) is expected
 
 
 def retry_after(value: str) -> float | None:

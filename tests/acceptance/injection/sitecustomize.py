@@ -1,4 +1,4 @@
-"""Fault points for a process under test: before and after everything that touches disk or network.
+"""Fault points for a process under test: before and after everything that touches disk, network or model.
 
 Put this folder on PYTHONPATH and set BYOV_TEST_FAULT:
 
@@ -6,6 +6,8 @@ Put this folder on PYTHONPATH and set BYOV_TEST_FAULT:
     kill:N           SIGKILL this process at point N (from 1)
     raise:N          the operation of point N fails as if its other side had gone; at an `after` point it has acted
     full:N           as `raise`, for a full disk; points of the network are left alone
+
+Points of the model can only be killed at: it has no other side that could go.
 
 Points are numbered in the order in which they are passed. The main program knows nothing of this file.
 """
@@ -26,7 +28,10 @@ _numbers = itertools.count(1)
 _lock = threading.Lock()
 
 
-def point(name: str, failure: Callable[[], BaseException], *, is_disk: bool) -> None:
+Failure = Callable[[], BaseException]
+
+
+def point(name: str, failure: Failure | None, *, is_disk: bool) -> None:
     """Pass one point."""
     with _lock:
         number = next(_numbers)
@@ -38,11 +43,11 @@ def point(name: str, failure: Callable[[], BaseException], *, is_disk: bool) -> 
             return
         if MODE == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-    if MODE == "raise" or (MODE == "full" and is_disk):
+    if failure is not None and (MODE == "raise" or (MODE == "full" and is_disk)):
         raise failure()
 
 
-def watch(owner: Any, name: str, label: str, failure: Callable[[], BaseException], *, is_disk: bool) -> None:
+def watch(owner: Any, name: str, label: str, failure: Failure | None, *, is_disk: bool) -> None:
     """Put a point before and after a function."""
     original = getattr(owner, name)
 
@@ -68,16 +73,19 @@ def full_database() -> sqlite3.OperationalError:
 
 
 def install() -> None:
-    """Watch HTTP, PostgreSQL, SQLite and the files that are written by hand."""
+    """Watch HTTP, PostgreSQL, SQLite, the model and the files that are written by hand."""
     import httpx
     import psycopg
     from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as Dialect
+
+    from byov_migrate.embed import Encoder
 
     watch(httpx.Client, "request", "http request", lambda: httpx.ReadError("cut"), is_disk=False)
     watch(psycopg.Cursor, "execute", "postgres execute", lambda: psycopg.OperationalError("cut"), is_disk=False)
     watch(Dialect, "do_execute", "state execute", lambda: wrapped(full_database()), is_disk=True)
     watch(Dialect, "do_executemany", "state executemany", lambda: wrapped(full_database()), is_disk=True)
     watch(Dialect, "do_commit", "state commit", lambda: wrapped(full_database()), is_disk=True)
+    watch(Encoder, "encode_documents", "embedding", None, is_disk=False)
     for name in ("open", "fsync", "link", "unlink"):
         watch(os, name, f"file {name}", full_disk, is_disk=True)
 

@@ -1,0 +1,56 @@
+"""The command that proves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from byov_migrate.cli.frame import Options, run_job, with_options
+
+if TYPE_CHECKING:
+    from byov_migrate.jobs.surroundings import Surroundings
+    from byov_migrate.jobs.verify import Verification
+
+Skip = Annotated[
+    list[str] | None, typer.Option("--skip", help="Leave out a part: rows, values, vectors or text. Repeatable.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Write the report there, with keys, as JSON (mode 0600).")]
+StopAfter = Annotated[int | None, typer.Option("--stop-after", min=1, help="End once so many differences are found.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Forget what a killed verify has read.")]
+
+
+@with_options
+def verify(
+    options: Options, skip: Skip = None, out: Out = None, stop_after: StopAfter = None, restart: Restart = False
+) -> None:
+    """Prove that the target equals the source; differences end 5."""
+    from byov_migrate.report import results
+    from byov_migrate.report.verifying import difference_of, print_verify
+
+    found: list[Verification] = []
+
+    def job(around: Surroundings) -> Any:
+        from byov_migrate.jobs import verify as jobs
+
+        asked = jobs.wanted(skip=skip or (), stop_after=stop_after, restart=restart)
+        found.append(jobs.verify(options.load(), asked=asked, surroundings=around))
+        _write(found[0], out)
+        return found[0]
+
+    try:
+        run_job("verify", options, job, print_verify)
+    except typer.Exit as end:
+        if found and end.exit_code == found[0].exit_code != 0:
+            results.complain(results.last_line("verify", difference_of(found[0])))
+        raise
+
+
+def _write(result: Verification, out: Path | None) -> None:
+    if out is None:
+        return
+    from byov_migrate.jobs.verify import to_report
+    from byov_migrate.report.verifying import write_report
+
+    write_report(to_report(result), out)

@@ -1,0 +1,46 @@
+"""Records whose rows are gone: deleted after everything else, under a ceiling, only those the ledger knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from byov_migrate.errors import ConsentNeeded, Interrupted
+from byov_migrate.jobs.moving import Mover, ceiling
+
+RECORDS_AT_ONCE = 1000
+
+
+def require_consent(gone: int, known: int, source_rows: int | None, configured: int | None) -> None:
+    """Raise ConsentNeeded when more would be deleted than the ceiling allows, or all there is.
+
+    known: records before. source_rows: rows that are selected now, None where nobody counted. configured: the ceiling
+    of the table; the greater of 100 rows and 5 % without one.
+    """
+    most = ceiling(configured, known)
+    emptied = source_rows == 0 and gone > 0
+    if gone <= most and not emptied:
+        return
+    reason = "which leaves none" if emptied else f"more than the ceiling of {most:,}"
+    raise ConsentNeeded(
+        f"{gone:,} of {known:,} rows are gone from the source, {reason}; nothing deleted",
+        next_step="if meant: byov-migrate sync --confirm-deletes",
+    )
+
+
+def remove(chosen: Mover, keys: Sequence[str]) -> int:
+    """Delete the records of these keys, see that they are gone, forget them. Return how many there were.
+
+    Raise Interrupted between two portions after a stop; what was begun is finished.
+    """
+    state, name, removed = chosen.ends.state, chosen.work.table.name, 0
+    rest = iter(keys)
+    while some := list(islice(rest, RECORDS_AT_ONCE)):
+        if chosen.ends.around.stop.is_set():
+            raise Interrupted
+        ids = state.ledger.record_ids(name, some)
+        state.journal.begin_removal(name, list(ids))
+        chosen.delivery.discard(list(ids.values()))
+        state.journal.end_removal(name, list(ids))
+        removed += len(ids)
+    return removed

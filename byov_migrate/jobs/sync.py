@@ -1,0 +1,244 @@
+"""What changed and what was deleted since the last sync, at the cost of the change. For cron.
+
+    survey (one snapshot)  ──►  rows by key  ──►  write planner  ──►  pipeline  ──►  removal  ──►  cursor moves
+    keys changed, keys gone                       unchanged: dropped
+
+The cursor moves only when everything before it is settled; a run that is killed is simply run again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from byov_migrate.config import Config, TableConfig
+from byov_migrate.errors import ConfigurationError
+from byov_migrate.jobs import table_work
+from byov_migrate.jobs.changes import Findings, Surveyor
+from byov_migrate.jobs.moving import Extent, Mover, move, prepare, settled
+from byov_migrate.jobs.opening import Ends, opened
+from byov_migrate.jobs.pipeline import Totals
+from byov_migrate.jobs.ranges import again_and_again
+from byov_migrate.jobs.removal import remove, require_consent
+from byov_migrate.jobs.rewriting import require_affordable
+from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.jobs.sync_start import (
+    READ_EVERYTHING,
+    choose_strategy,
+    is_sweep_due,
+    pages_to_compare,
+    require_as_new,
+    rows_of,
+    where_it_begins,
+)
+from byov_migrate.jobs.table_work import Models, TableWork
+from byov_migrate.jobs.write_planner import Tally, WritePlanner
+from byov_migrate.records import KeyText, Page
+from byov_migrate.source import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a sync was asked for. accept: "source" after the database was moved or failed over."""
+
+    full: bool = False
+    confirm_deletes: bool = False
+    accept: Literal["source"] | None = None
+
+
+def asked_for(*, full: bool = False, confirm_deletes: bool = False, accept: str | None = None) -> Asked:
+    """As the command line says it. Raise ConfigurationError for what does not go together."""
+    if accept not in (None, "source"):
+        raise ConfigurationError(f'--accept {accept}: only "source" can be accepted')
+    if accept and not full:
+        raise ConfigurationError("--accept is for sync --full: after a move every row has to be compared")
+    return Asked(full, confirm_deletes, "source" if accept else None)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSync:
+    """What a sync did with one table. `swept_at`: when deletes were last looked for, seconds since 1970."""
+
+    table: str
+    label: str
+    strategy: str
+    guarantee: str
+    unchanged: int
+    created: int
+    updated: int
+    deleted: int
+    rejects: int  # not accepted, whatever run met them
+    rejected_new: int
+    texts: int  # embedded
+    texts_again: int  # of them: unchanged, embedded because their records had to be rewritten
+    seconds: float
+    swept_at: float | None
+
+    @property
+    def changes(self) -> int:
+        """Records that were written or deleted, and new rejects."""
+        return self.created + self.updated + self.deleted + self.rejected_new
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """One result a table, in the order of the configuration."""
+
+    tables: tuple[TableSync, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """3 when this run rejected rows that were not rejected before."""
+        return 3 if any(table.rejected_new for table in self.tables) else 0
+
+
+def sync(
+    config: Config,
+    *,
+    asked: Asked | None = None,
+    tables: Sequence[str] = (),
+    models: Models | None = None,
+    surroundings: Surroundings | None = None,
+) -> SyncResult:
+    """Bring RushDB up to the source's state of now.
+
+    models: to be kept loaded from one sync to the next. Raise Refused before the backfill is complete or when the
+    source is another one, ConsentNeeded at a ceiling, ConfigurationError when changes cannot be seen; nothing is lost
+    then, and what was written stays.
+    """
+    around = surroundings or Surroundings()
+    table_work.require_known_tables(config)
+    wanted = asked or Asked()
+    chosen = [config.table(name) for name in tables] or list(config.tables)
+    loaded = models or Models(config, around.log)
+    with opened(config, "sync", around) as ends:
+        result = SyncResult(tuple(_sync_table(ends, table, loaded, wanted) for table in chosen))
+        ends.finish(result.exit_code, {table.table: dataclasses.asdict(table) for table in result.tables})
+    return result
+
+
+def _sync_table(ends: Ends, table: TableConfig, models: Models, asked: Asked) -> TableSync:
+    began = ends.around.monotonic()
+    work = prepare(ends, table, models, lazily=True, accept_source=asked.accept is not None)
+    since = where_it_begins(ends.state, table.name)
+    require_as_new(ends.session, since, ends.patience, accepted=asked.accept is not None)
+    if _has_hidden_unsettled(ends, work):
+        asked = dataclasses.replace(asked, full=True)
+    strategy = None if asked.full else choose_strategy(work.reader, since, rows_of(ends.state, table.name))
+    guarantee = strategy.guarantee if strategy else READ_EVERYTHING
+    ends.around.log("sync", table=table.name, strategy=strategy.kind if strategy else "full", guarantee=guarantee)
+    if strategy is not None and strategy.warning:
+        ends.around.log("sync-slow", table=table.name, because=strategy.warning)
+    sweep = asked.full or is_sweep_due(since, table.sweep_every, ends.around.clock())
+    with Surveyor(work.reader, ends.state, ends.patience).survey(
+        since, strategy, sweep=sweep, follows=asked.accept is None
+    ) as findings:
+        done = _carry_out(ends, work, findings, asked)
+        ends.state.cursors.move(table.name, dataclasses.asdict(findings.cursor), findings.sweep)
+    return _result(ends, work, done, strategy, ends.around.monotonic() - began)
+
+
+def _has_hidden_unsettled(ends: Ends, work: TableWork) -> bool:
+    """Whether a row has to be read again that cannot be found by its key, since only a hash of it is known."""
+    return work.table.hash_key_values and bool(ends.state.ledger.unsettled(work.table.name))
+
+
+@dataclass(frozen=True)
+class _Done:
+    tally: Tally
+    totals: Totals
+    deleted: int
+
+
+def _carry_out(ends: Ends, work: TableWork, findings: Findings, asked: Asked) -> _Done:
+    """Write what changed, then delete what is gone."""
+    name = work.table.name
+    if findings.is_empty and not asked.full and not ends.state.journal.intents(name):
+        return _Done(Tally(), Totals(), 0)
+    chosen = settled(ends, work)
+    before, known = ends.state.ledger.count_records(name), findings.changed.known(name)
+    if findings.gone or asked.full or known < findings.changed.count():
+        ends.state.cursors.distrust(name)
+    pages = partial(pages_to_compare, work, findings, ends.patience, full=asked.full)
+    tally, totals = _write(chosen, pages, before if asked.full else known)
+    if findings.gone and not asked.confirm_deletes:
+        left = findings.sweep.rows if findings.sweep else None
+        require_consent(len(findings.gone), before, left, work.table.delete_ceiling)
+    return _Done(tally, totals, remove(chosen, findings.gone))
+
+
+def _write(chosen: Mover, pages: Callable[[], Iterator[Page]], known: int) -> tuple[Tally, Totals]:
+    """Write the rows of these pages that differ from what is stored. known: how many of them have a record."""
+    ends, work = chosen.ends, chosen.work
+    require_affordable(chosen, pages, known)
+    planner = WritePlanner(work, ends.state, chosen.delivery.fetch, chosen.unique)
+    extent = Extent(known, 0, rows_of(ends.state, work.table.name))
+    totals, _stopwatch = move(chosen, planner.pages(pages()), extent)
+    ends.state.journal.forget_rejects(work.table.name, planner.mended)
+    return planner.tally, totals
+
+
+def _result(ends: Ends, work: TableWork, done: _Done, strategy: Strategy | None, seconds: float) -> TableSync:
+    name = work.table.name
+    now = ends.state.cursors.of(name)
+    return TableSync(
+        table=name,
+        label=work.table.label,
+        strategy=strategy.kind if strategy else "full",
+        guarantee=strategy.guarantee if strategy else READ_EVERYTHING,
+        unchanged=done.tally.unchanged,
+        created=done.totals.rows - done.totals.updated,
+        updated=done.totals.updated,
+        deleted=done.deleted,
+        rejects=ends.state.ledger.count_rejects(name),
+        rejected_new=done.totals.rejected_new,
+        texts=done.totals.texts,
+        texts_again=done.tally.texts_again,
+        seconds=seconds,
+        swept_at=now.swept_at if now else None,
+    )
+
+
+def sync_keys(
+    config: Config,
+    keys: Sequence[str],
+    *,
+    tables: Sequence[str] = (),
+    surroundings: Surroundings | None = None,
+) -> SyncResult:
+    """Bring single records up to their rows, or delete them when their rows are gone; the next sync begins as before.
+
+    tables: the one table, needed when the configuration has several. Raise ConfigurationError for what is no key.
+    """
+    around = surroundings or Surroundings()
+    table_work.require_known_tables(config)
+    entries = [config.table(name) for name in tables] or list(config.tables)
+    if len(entries) > 1:
+        raise ConfigurationError("--key is for one table, and there are several; name it with --table")
+    entry = entries[0]
+    with opened(config, "sync --key", around) as ends:
+        began = around.monotonic()
+        work = prepare(ends, entry, Models(config, around.log), lazily=True)
+        chosen = settled(ends, work)
+        positions = [_position(work, key) for key in keys]
+        rows = again_and_again(lambda: work.reader.rows(positions), ends.patience)
+        present = {row.key for row in rows}
+        asked_for = [work.reader.rows_reader.key(position) for position in positions]
+        gone = sorted(ends.state.ledger.known_keys(entry.name, [key for key in asked_for if key not in present]))
+        ends.state.cursors.distrust(entry.name)
+        tally, totals = _write(chosen, lambda: iter([Page(tuple(rows), None)]), len(rows))
+        done = _Done(tally, totals, remove(chosen, gone))
+        result = SyncResult((_result(ends, work, done, None, around.monotonic() - began),))
+        ends.finish(result.exit_code, {entry.name: dataclasses.asdict(result.tables[0])})
+    return result
+
+
+def _position(work: TableWork, key: str) -> KeyText:
+    position = work.reader.position_of(key)
+    if position is None:
+        names = ", ".join(column.name for column in work.reader.shape.key)
+        raise ConfigurationError(f"--key {key!r} is no key of {work.table.name} ({names})")
+    return position

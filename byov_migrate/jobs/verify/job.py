@@ -1,0 +1,175 @@
+"""Proves that the target equals the source. Reads both sides; writes its report into the state and nothing else.
+
+rows ──►  scratch file  ◄── records and scores
+              │
+    differences, less what is behind, looked at again  ──►  verdict, samples  ──►  report
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from byov_migrate.config import Config, TableConfig
+from byov_migrate.errors import ConfigurationError
+from byov_migrate.jobs import table_work
+from byov_migrate.jobs.reading import Reading, reading
+from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.jobs.sync_start import rows_of
+from byov_migrate.jobs.table_work import Models
+from byov_migrate.jobs.verify.coming import wait_for_replica
+from byov_migrate.jobs.verify.judging import Judge, Verdict
+from byov_migrate.jobs.verify.looks import Looker
+from byov_migrate.jobs.verify.reading_sides import lister, read_source, read_target
+from byov_migrate.jobs.verify.results import (
+    SampleProof,
+    TableVerification,
+    Verification,
+    compacted,
+    property_counts,
+    to_report,
+)
+from byov_migrate.jobs.verify.sampling import EMBEDDED_AGAIN, prove_by_sample
+from byov_migrate.jobs.verify.subject import Subject, examine
+from byov_migrate.jobs.verify.tiers import TIERS, Tier, kinds_of
+from byov_migrate.state.comparison import KINDS, Comparison, Kind, TableComparison, remove_scratch, translated
+
+WITHHELD_SAMPLE = 200
+RANGES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a verify is to do. skip: tiers to leave out. stop_after: so many differences are enough."""
+
+    skip: tuple[Tier, ...] = ()
+    stop_after: int | None = None
+    restart: bool = False
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """The kinds of differences that are looked for."""
+        return kinds_of(self.skip)
+
+
+def wanted(*, skip: Sequence[str] = (), stop_after: int | None = None, restart: bool = False) -> Wanted:
+    """As the command line says it. Raise ConfigurationError for a tier that is none."""
+    known = get_args(Tier)
+    for name in skip:
+        if name not in known:
+            raise ConfigurationError(f"--skip {name}: there are {', '.join(known)}")
+    return Wanted(tuple(tier for tier in TIERS if tier in skip), stop_after, restart)
+
+
+def scratch_path(state: Path) -> Path:
+    """Where a verify keeps what it has read."""
+    return state.with_name(f"{state.name}.verify")
+
+
+def verify(config: Config, *, asked: Wanted | None = None, surroundings: Surroundings | None = None) -> Verification:
+    """Compare every row with its record, every vector with the one that was sent.
+
+    Writers and syncs may go on meanwhile: what the next sync takes care of is counted as behind and is no difference.
+    A verify that is killed goes on where it was, for a day. Raise Refused when there is no state, or when model or ends
+    are others than the state's; Interrupted after a stop; Unavailable while another verify of this state is at work.
+    """
+    around, chosen = surroundings or Surroundings(), asked or Wanted()
+    table_work.require_known_tables(config)
+    with reading(config, around) as ends:
+        path = scratch_path(config.state_path)
+        identity = _identity(ends, chosen)
+        opened = Comparison.opened(path, config.state_path, identity, around.clock(), restart=chosen.restart)
+        with translated(path), opened as comparison:
+            run = _Run(ends, chosen, comparison, Models(config, around.log), around)
+            result = run.verification()
+        remove_scratch(path)
+        ends.state.reports.keep("verify", to_report(result))
+    return result
+
+
+def _identity(ends: Reading, asked: Wanted) -> str:
+    """Of everything that decides what is read and compared."""
+    parts = [ends.state.runs.state_id, ends.config.tables, ends.config.models, asked.skip, ends.config.target.base_url]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One verify."""
+
+    ends: Reading
+    asked: Wanted
+    comparison: Comparison
+    models: Models
+    around: Surroundings
+
+    def verification(self) -> Verification:
+        began = self.around.monotonic()
+        tables: list[TableVerification] = []
+        stopped = False
+        for number, table in enumerate(self.ends.config.tables):
+            if not stopped:
+                found, stopped = self._table(number, table, sum(item.total for item in tables))
+                tables.append(found)
+        seconds = self.around.monotonic() - began
+        state_id = self.ends.state.runs.state_id
+        return Verification(state_id, self.comparison.began, seconds, self.asked.skip, stopped, tuple(tables))
+
+    def _table(self, number: int, table: TableConfig, before: int) -> tuple[TableVerification, bool]:
+        subject = examine(self.ends, table, self.models)
+        comparison = self.comparison.at(number, table.name, subject.properties)
+        wait_for_replica(subject)
+        read_source(subject, comparison, self.around, rows_of(self.ends.state, table.name))
+        verdict = Verdict()
+        stopped = self._judge(subject, number, comparison, verdict, before)
+        proofs = () if stopped or "vectors" in self.asked.skip else self._samples(subject, comparison, verdict)
+        return _result(subject, comparison, verdict, proofs), stopped
+
+    def _judge(self, subject: Subject, number: int, comparison: TableComparison, verdict: Verdict, before: int) -> bool:
+        """Read the target and judge; True when enough differences were found to stop."""
+        listing = lister(subject, self.around, with_vectors="vectors" not in self.asked.skip)
+        looker = Looker(subject, number, listing, self.asked.kinds)
+        judge = Judge(comparison, looker, self.ends.patience)
+        judged: set[str] = set()
+        for chunk in read_target(subject, comparison, listing, self.around):
+            if self.asked.stop_after is not None:
+                judged |= set(chunk)
+                judge.judge(verdict, slices=chunk)
+                if before + sum(verdict.counts.values()) >= self.asked.stop_after:
+                    return True
+        sample = WITHHELD_SAMPLE if "text" not in self.asked.skip else 0
+        rest = None if not judged else sorted(comparison.slices_read() - judged)
+        judge.judge(verdict, slices=rest, sample=sample)
+        return self.asked.stop_after is not None and before + sum(verdict.counts.values()) >= self.asked.stop_after
+
+    def _samples(self, subject: Subject, comparison: TableComparison, verdict: Verdict) -> tuple[SampleProof, ...]:
+        positions = [position for _, position in comparison.sample(EMBEDDED_AGAIN)]
+        sampled = [prove_by_sample(subject, number, positions) for number in range(len(subject.plans))]
+        known = {item.key for item in verdict.differences if item.kind == "vectors"}
+        for item in (item for one in sampled for item in one.differences if item.key not in known):
+            verdict.count(item)
+        return tuple(one.proof for one in sampled)
+
+
+def _result(
+    subject: Subject, comparison: TableComparison, verdict: Verdict, proofs: tuple[SampleProof, ...]
+) -> TableVerification:
+    missing = [item.key for item in verdict.differences if item.kind == "missing"]
+    places = {key: number for key, (number, _) in comparison.positions(missing).items()}
+    return TableVerification(
+        table=subject.table.name,
+        label=subject.table.label,
+        rows=comparison.count_rows(),
+        records=comparison.count_records(),
+        vectors=comparison.count_marks(),
+        counts={kind: verdict.counts[kind] for kind in KINDS},
+        behind={kind: verdict.behind[kind] for kind in KINDS},
+        differences=tuple(verdict.differences),
+        unlooked=verdict.unlooked,
+        properties=property_counts(verdict.differences, subject.allowed),
+        ranges=tuple(list(compacted(places))[:RANGES]),
+        proofs=proofs,
+    )

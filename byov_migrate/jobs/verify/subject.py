@@ -1,0 +1,169 @@
+"""One table under proof: how its rows and its records are read, and turned into what is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from byov_migrate import source
+from byov_migrate.config import EmbeddingConfig, TableConfig
+from byov_migrate.digests import probe_scores
+from byov_migrate.jobs import table_work
+from byov_migrate.jobs.documents import Composer, leaving
+from byov_migrate.jobs.embedding import EmbeddingPlan
+from byov_migrate.jobs.reading import Reading
+from byov_migrate.jobs.table_work import Models
+from byov_migrate.records import Rejected, Row, Scores
+from byov_migrate.source import TableReader
+from byov_migrate.state.comparison import Side, SourceRow, TargetRecord
+from byov_migrate.target.wire import Index, Stored
+
+UNHASHABLE = "-"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A table with its two ends. indexes: one an embedding, None where RushDB has none of that size."""
+
+    ends: Reading
+    table: TableConfig
+    reader: TableReader
+    plans: tuple[EmbeddingPlan, ...]
+    composer: Composer
+    indexes: tuple[Index | None, ...]
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """The embedding properties, in order."""
+        return tuple(plan.config.property_name for plan in self.plans)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The properties that columns become."""
+        return frozenset(self.table.outgoing_name(column) for column in self.table.columns)
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """Every name that a record may have."""
+        return frozenset(item.property_name for item in leaving(self.table)) | set(self.table.keep_properties)
+
+    def source_rows(self, rows: Sequence[Row | Rejected]) -> list[SourceRow]:
+        """Rows as what is compared. Expected scores of ready vectors are computed here, the others the state knows."""
+        plain = [row for row in rows if isinstance(row, Row)]
+        scores = [self._ready_scores(number, plain) for number in range(len(self.plans))]
+        return [self._source_row(row, scores) for row in rows]
+
+    def _ready_scores(self, number: int, rows: Sequence[Row]) -> dict[str, Scores]:
+        ready = {row.key: content for row in rows if isinstance(content := row.contents[number], np.ndarray)}
+        if not ready:
+            return {}
+        return dict(zip(ready, probe_scores(np.stack(list(ready.values())), self.plans[number].probes), strict=True))
+
+    def _source_row(self, row: Row | Rejected, scores: Sequence[Mapping[str, Scores]]) -> SourceRow:
+        piece = self.ends.digests.slice_of(row.key)
+        if isinstance(row, Rejected):
+            return SourceRow(row.key, piece, row.position, "", row.code, tuple(Side(None) for _ in self.plans))
+        record_hash, marks = self.composer.hashes(self.canonical(row))
+        sides = tuple(Side(mark, known.get(row.key)) for mark, known in zip(marks, scores, strict=True))
+        return SourceRow(row.key, piece, row.position, record_hash, None, sides)
+
+    def canonical(self, row: Row) -> Row:
+        """The row as RushDB gives its values back."""
+        canonical = self.ends.wire.canonical
+        return replace(row, properties={name: canonical(value) for name, value in row.properties.items()})
+
+    def target_record(self, record: Stored) -> TargetRecord:
+        """A record as what is compared."""
+        held = record.properties
+        computed = self._computed({name: held[name] for name in self.columns & held.keys()})
+        piece = held.get("byovSlice")
+        odd = [] if isinstance(held.get("byovKey"), str) else ["byovKey"]
+        odd += [] if piece == self.ends.digests.slice_of(record.key) else ["byovSlice"]
+        return TargetRecord(
+            record_id=record.record_id,
+            key=record.key,
+            slice=piece if isinstance(piece, str) else "",
+            stored=_text(held, "byovHash"),
+            computed=computed,
+            batch=_text(held, "byovBatch"),
+            odd=tuple(odd),
+            unknown=tuple(sorted(held.keys() - self.allowed)),
+            sides=tuple(self._target_side(plan, held) for plan in self.plans),
+        )
+
+    def _computed(self, held: Mapping[str, Any]) -> str:
+        """The hash of these values; a value of a kind that nobody sends has none."""
+        try:
+            canonical = self.ends.wire.canonical
+            return self.ends.digests.record_hash({name: canonical(value) for name, value in held.items()})
+        except (TypeError, ValueError, OverflowError):
+            return UNHASHABLE
+
+    def _target_side(self, plan: EmbeddingPlan, held: Mapping[str, Any]) -> Side:
+        embedding = plan.config
+        carriers = _carriers(embedding)
+        present = [name for name in carriers if name in held]
+        carried = 1 if len(present) == len(carriers) else 2 if present else 0
+        silent = carriers[1:] if embedding.send_text else carriers
+        spoken = tuple(name for name in silent if held.get(name, "") != "")
+        mark = _text(held, f"byovText_{embedding.property_name}")
+        return Side(mark, None, carried, spoken, self._sent(plan, held))
+
+    def _sent(self, plan: EmbeddingPlan, held: Mapping[str, Any]) -> str | None:
+        """The mark of the text that was sent; None where none is."""
+        text = held.get(plan.config.property_name)
+        if not plan.config.send_text or text is None:
+            return None
+        return self.ends.digests.text_hash(text, plan.fingerprint or "") if isinstance(text, str) else UNHASHABLE
+
+
+def _carriers(embedding: EmbeddingConfig) -> tuple[str, ...]:
+    name = embedding.property_name
+    return (name, embedding.spare_property) if embedding.spare else (name,)
+
+
+def _text(held: Mapping[str, Any], name: str) -> str | None:
+    """A property of ours as text; a value of another type is none of ours and equals nothing."""
+    value = held.get(name)
+    return value if value is None or isinstance(value, str) else UNHASHABLE
+
+
+def examine(ends: Reading, table: TableConfig, models: Models) -> Subject:
+    """A table as a sync would prepare it, with nothing claimed or made at the target.
+
+    Raise Refused when the state belongs to other settings, another model or other ends.
+    """
+    here = ends.patience.retry(ends.wire.indexes)
+    known = {index.property_name: index for index in here if index.label == table.label}
+    reader = _reader(ends, table, known)
+    plans = table_work.embedding_plans(table, reader, models, ends.digests, lazily=True)
+    identity = source.source_identity(ends.session)
+    system = ends.config.state.source_id or identity.system_identifier or "hidden"
+    project = here[0].project if here else None
+    places = table_work.place_fields(system, identity.database, ends.digests, project)
+    table_work.settle_scope(ends.state, table, reader, plans, places)
+    fingerprints = tuple(plan.fingerprint for plan in plans)
+    composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints)
+    indexes = tuple(_fitting(plan, here, table.label) for plan in plans)
+    return Subject(ends, table, reader, plans, composer, indexes)
+
+
+def _reader(ends: Reading, table: TableConfig, known: Mapping[str, Index]) -> TableReader:
+    """A reader that knows the vectors' dimensions even when the table holds no vector."""
+    reader = ends.reader(table)
+    found = list(zip(table.embeddings, reader.dimensions, strict=True))
+    if all(own is not None or item.vector is None for item, own in found):
+        return reader
+    stored = [known[item.property_name].dimension if item.property_name in known else own for item, own in found]
+    return source.open_table(ends.session, table, ends.digests, ends.config.tables.index(table), stored)
+
+
+def _fitting(plan: EmbeddingPlan, indexes: Sequence[Index], label: str) -> Index | None:
+    wanted = (label, plan.config.property_name, plan.dimension)
+    for index in indexes:
+        if (index.label, index.property_name, index.dimension) == wanted:
+            return index
+    return None

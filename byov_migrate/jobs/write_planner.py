@@ -1,0 +1,134 @@
+"""Rows as read against what is stored: the unchanged ones are dropped, the others are told how they are written.
+
+    no record, or the record is gone from RushDB                      create
+    other values, text unchanged, nothing to clear, keys unique       append: the record keeps its vectors
+    anything else                                                     rewrite: erased and written anew, under its id
+
+A rewrite erases vectors. What its text has not changed for is attached again: from PostgreSQL where it holds the
+vectors, from the cache where there is one, else it is embedded again and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from byov_migrate.jobs.documents import leaving
+from byov_migrate.jobs.table_work import TableWork
+from byov_migrate.records import Known, Page, Rejected, Row, Vector
+from byov_migrate.state import State
+from byov_migrate.target.wire import Stored
+
+Fetch = Callable[[Sequence[str]], Mapping[str, Stored]]
+"""Record ids -> the records that RushDB holds of them."""
+
+
+@dataclass
+class Tally:
+    """What rows turned out to be.
+
+    texts_again: texts that have not changed and have to be embedded again, because rewriting a record erases its
+    vector and nothing here holds it.
+    """
+
+    unchanged: int = 0
+    created: int = 0
+    appended: int = 0
+    rewritten: int = 0
+    texts_again: int = 0
+
+    @property
+    def changed(self) -> int:
+        """Rows to be written."""
+        return self.created + self.appended + self.rewritten
+
+
+@dataclass(frozen=True)
+class _Changed:
+    row: Row
+    marks: tuple[str | None, ...]
+    known: Known
+
+
+class WritePlanner:
+    """Decides for the rows of one table. Use once.
+
+    unique: whether RushDB keeps `byovKey` unique, so that records can be appended to; asked when it matters.
+    tally: what was decided. mended: keys of rejected rows that have become what their records hold.
+    """
+
+    def __init__(self, work: TableWork, state: State, fetch: Fetch, unique: Callable[[], bool]) -> None:
+        self._work = work
+        self._state = state
+        self._fetch = fetch
+        self._unique = unique
+        names = frozenset(item.property_name for item in leaving(work.table))
+        self._names = names - {"byovBatch"}  # every write has its own
+        self._rejected = {row["key"] for row in state.ledger.rejects(work.table.name)}
+        self.tally = Tally()
+        self.mended: list[str] = []
+
+    def pages(self, pages: Iterable[Page]) -> Iterator[Page]:
+        """Each page, with the rows that have to be written."""
+        for page in pages:
+            yield self.page(page)
+
+    def page(self, page: Page) -> Page:
+        """One page; rejected rows pass, as they may be rejected now and stored from before."""
+        rows = [row for row in page.rows if isinstance(row, Row)]
+        known = self._state.ledger.known(self._work.table.name, [row.key for row in rows], self._work.properties)
+        new = [row for row in rows if row.key not in known]
+        changed = [item for row in rows if row.key in known and (item := self._compared(row, known[row.key]))]
+        self.tally.created += len(new)
+        self.tally.unchanged += len(rows) - len(new) - len(changed)
+        rejected = [row for row in page.rows if isinstance(row, Rejected)]
+        if self._rejected:
+            self.mended += self._rejected & (known.keys() - {item.row.key for item in changed})
+        return Page((*new, *self._over_records(changed), *rejected), page.position)
+
+    def _compared(self, row: Row, known: Known) -> _Changed | None:
+        record_hash, marks = self._work.composer.hashes(row)
+        same = (record_hash, marks) == (known.hash, known.text_hashes)
+        return None if same else _Changed(row, marks, known)
+
+    def _over_records(self, changed: Sequence[_Changed]) -> list[Row]:
+        """Rows whose records are known; one that is gone from RushDB is made anew."""
+        if not changed:
+            return []
+        stored = self._fetch([item.known.record_id for item in changed])
+        present = [item for item in changed if item.known.record_id in stored]
+        gone = [item.row for item in changed if item.known.record_id not in stored]
+        self.tally.created += len(gone)
+        cached = self._cached(present)
+        return gone + [self._over(item, stored[item.known.record_id], cached) for item in present]
+
+    def _over(self, item: _Changed, record: Stored, cached: Sequence[Mapping[str, Vector]]) -> Row:
+        if self._may_append(item, record) and self._unique():
+            self.tally.appended += 1
+            return replace(item.row, way="append", known=item.known)
+        self.tally.rewritten += 1
+        vectors = tuple(column.get(item.row.key) for column in cached)
+        self.tally.texts_again += self._texts_again(item, vectors)
+        kept = {name: record.properties[name] for name in self._work.table.keep_properties if name in record.properties}
+        return replace(item.row, way="rewrite", known=replace(item.known, kept=kept), cached=vectors)
+
+    def _may_append(self, item: _Changed, record: Stored) -> bool:
+        """Whether nothing has to disappear: neither a vector nor a property."""
+        if not item.known.hash or item.marks != item.known.text_hashes:
+            return False
+        now = self._work.composer.document(item.row).properties
+        return not (self._names & record.properties.keys()) - now.keys()
+
+    def _cached(self, changed: Sequence[_Changed]) -> list[dict[str, Vector]]:
+        """For each embedding, key -> vector of a content that is in the cache."""
+        name = self._work.table.name
+        wanted = [
+            {item.row.key: mark for item in changed if (mark := item.marks[number]) is not None}
+            for number in range(len(self._work.properties))
+        ]
+        found = zip(self._work.properties, wanted, strict=True)
+        return [self._state.cache.vectors(name, property_name, marks) for property_name, marks in found]
+
+    def _texts_again(self, item: _Changed, vectors: Sequence[Vector | None]) -> int:
+        marks = zip(item.row.contents, item.marks, item.known.text_hashes, vectors, strict=True)
+        return sum(isinstance(text, str) and now == before and vector is None for text, now, before, vector in marks)
