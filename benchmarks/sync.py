@@ -23,7 +23,7 @@ from byov_migrate import backfill, sandbox
 from byov_migrate.config import Config, parse_config
 from byov_migrate.jobs.demo.postgres import running_postgres
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.jobs.sync import Asked, TableSync, sync
+from byov_migrate.jobs.sync import TableSync, sync
 from byov_migrate.source import pages
 from byov_migrate.target.http import HttpClient
 
@@ -100,7 +100,7 @@ class Bench:
     def sync(self, config: Config) -> tuple[TableSync, Counts]:
         """One sync, counted."""
         with Counts() as counts:
-            [done] = sync(config, asked=Asked(), surroundings=self.around()).tables
+            [done] = sync(config, surroundings=self.around()).tables
         return done, counts
 
     def bare_count_s(self) -> float:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from byov_migrate.jobs.plan import plan
     from byov_migrate.jobs.search import search
     from byov_migrate.jobs.status import status
+    from byov_migrate.jobs.sync import sync
     from byov_migrate.jobs.verify import verify
 
-__all__ = ["QueryEncoder", "backfill", "load_config", "plan", "search", "status", "verify"]
+__all__ = ["QueryEncoder", "backfill", "load_config", "plan", "search", "status", "sync", "verify"]
 
 _HOMES = {
     "QueryEncoder": "byov_migrate.jobs.models",
@@ -30,6 +31,7 @@ _HOMES = {
     "plan": "byov_migrate.jobs.plan",
     "search": "byov_migrate.jobs.search",
     "status": "byov_migrate.jobs.status",
+    "sync": "byov_migrate.jobs.sync",
     "verify": "byov_migrate.jobs.verify",
 }
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +16,15 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from byov_migrate import backfill
+from byov_migrate import backfill, sandbox
 from byov_migrate.config import Config, parse_config
 from byov_migrate.jobs.backfill import BackfillResult
 from byov_migrate.jobs.dry_run import TableForecast, forecast_sync
+from byov_migrate.jobs.rewriting import constraint_statement
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.jobs.sync import Asked, TableSync, sync
+from byov_migrate.jobs.sync import TableSync, sync
 from byov_migrate.state import State, open_state
+from tests.acceptance.migration import Target
 
 KEY = "key-of-a-test"
 DIMENSION = 4
@@ -63,6 +69,7 @@ class SyncRig:
     state: dict[str, Any] = field(default_factory=dict)
     models: dict[str, Any] = field(default_factory=dict)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    patience: str = "60s"
     now: float | None = None  # seconds since 1970; None: the clock's
 
     def config(self) -> Config:
@@ -75,7 +82,7 @@ class SyncRig:
         }
         content = {
             "source": {"dsn": {"env": "DSN"}},
-            "target": {"url": self.url, "api_key": {"env": "KEY"}, "give_up_after": "5s"},
+            "target": {"url": self.url, "api_key": {"env": "KEY"}, "give_up_after": self.patience},
             "state": self.state,
             "models": self.models,
             "tables": [{**plain, **self.table}],
@@ -97,7 +104,7 @@ class SyncRig:
 
     def sync(self, *, surroundings: Surroundings | None = None, **asked: Any) -> TableSync:
         """One sync, and what it did with the table."""
-        [table] = sync(self.config(), asked=Asked(**asked), surroundings=surroundings or self.around()).tables
+        [table] = sync(self.config(), surroundings=surroundings or self.around(), **asked).tables
         return table
 
     def forecast(self, **options: Any) -> TableForecast:
@@ -145,7 +152,10 @@ class SyncRig:
         return {record["byovKey"]: record["__id"] for record in self.records()}
 
     def make_keys_unique(self) -> None:
-        """What RushDB's operator does."""
+        """What RushDB's operator does: of a real one with the program that BYOV_TEST_NEO4J_CYPHER names."""
+        if cypher := os.environ.get("BYOV_TEST_NEO4J_CYPHER"):
+            subprocess.run([cypher, constraint_statement(self.label)], check=True, stdout=subprocess.DEVNULL)
+            return
         body = {"label": self.label, "property": "byovKey"}
         httpx.post(f"{self.url}/__sandbox__/constraints", json=body, trust_env=False).raise_for_status()
 
@@ -184,6 +194,19 @@ class SyncRig:
         where = {"byovKey": {"$exists": True}}
         answer = self.post("/ai/search", {**body, "sourceType": "external", "where": where, "limit": rows + 1000})
         return {record["byovKey"]: record["__score"] for record in answer["data"]}, query.astype(np.float64)
+
+
+@contextmanager
+def rigged(folder: Path, dsn: str) -> Iterator[SyncRig]:
+    """A rig over the RushDB that BYOV_TEST_RUSHDB_URL names, else over a sandbox of its own."""
+    if url := os.environ.get("BYOV_TEST_RUSHDB_URL"):
+        key = os.environ["BYOV_TEST_RUSHDB_API_KEY"]
+        rig = SyncRig(folder, dsn, url.rstrip("/").removesuffix("/api/v1"), key, label=f"T{uuid.uuid4().hex[:10]}")
+        yield rig
+        Target(rig.url, key, is_sandbox=False).clear(rig.label)
+        return
+    with sandbox.running(folder / "sandbox", KEY) as target:
+        yield SyncRig(folder, dsn, target.url)
 
 
 def _own(record: Mapping[str, Any]) -> dict[str, Any]:

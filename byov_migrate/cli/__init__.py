@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from byov_migrate.cli import keeping, models, moving, proving, syncing, trying
+from byov_migrate.cli import keeping, models, moving, proving, starting, syncing, trying
 
 __all__ = ["app", "main"]
 
@@ -28,6 +28,7 @@ app.add_typer(demo_app, name="demo")
 app.add_typer(model_app, name="model")
 app.add_typer(rejects_app, name="rejects")
 
+app.command()(starting.init)
 app.command()(moving.plan)
 app.command()(moving.backfill)
 app.command()(syncing.sync)

@@ -9,20 +9,33 @@ import typer
 from byov_migrate.cli.frame import Options, TableName, Wheres, filters, run_job, with_options
 
 if TYPE_CHECKING:
+    from byov_migrate.jobs.plan import PlanResult
     from byov_migrate.jobs.surroundings import Surroundings
 
 
 @with_options
-def plan(options: Options) -> None:
-    """What would happen and what would leave. Writes nothing."""
-    from byov_migrate.report.results import print_plan
+def plan(
+    options: Options,
+    exact: Annotated[bool, typer.Option("--exact", help="Count the tokens of every row, not of a sample.")] = False,
+) -> None:
+    """What would happen, how long it would take, what would leave. Writes nothing."""
+    from byov_migrate.report import results
+    from byov_migrate.report.planning import print_plan, refusal_of
+
+    found: list[PlanResult] = []
 
     def job(around: Surroundings) -> Any:
         from byov_migrate.jobs.plan import plan as carry_out
 
-        return carry_out(options.load(), surroundings=around)
+        found.append(carry_out(options.load(), exact=exact, surroundings=around))
+        return found[0]
 
-    run_job("plan", options, job, print_plan)
+    try:
+        run_job("plan", options, job, print_plan)
+    except typer.Exit as end:
+        if found and end.exit_code == found[0].exit_code != 0:
+            results.complain(results.last_line("plan", refusal_of(found[0])))
+        raise
 
 
 @with_options

@@ -13,7 +13,6 @@ from byov_migrate.cli.frame import Options, run_job, with_options
 if TYPE_CHECKING:
     from byov_migrate.config import Config
     from byov_migrate.jobs.surroundings import Surroundings
-    from byov_migrate.jobs.sync import Asked
 
 Full = Annotated[bool, typer.Option("--full", help="Read and compare every row, and look for deletes.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing anywhere.")]
@@ -62,7 +61,7 @@ def sync(
         _require_one({"--repair": repair is not None, "--full": full, "--table": bool(table)} if repair else {})
         _require_one({"--key": bool(key), "--full": full})
         _require_one({"--key": bool(key), "--confirm-deletes": confirm_deletes})
-        config, asked = options.load(), jobs.asked_for(full=full, confirm_deletes=confirm_deletes, accept=accept)
+        config, asked = options.load(), Asked(full, confirm_deletes, accept)
         if dry_run:
             return dry.forecast_sync(config, full=full, tables=tables, surroundings=around)
         try:
@@ -72,7 +71,7 @@ def sync(
                 return jobs.sync_keys(config, key, tables=tables, surroundings=around)
             if watch is not None:
                 return _watch(options, Watched(config, watch, asked, tables, metrics_file), around)
-            return jobs.sync(config, asked=asked, tables=tables, surroundings=around)
+            return jobs.sync(config, **vars(asked), tables=tables, surroundings=around)
         finally:
             _measure(config, around, metrics_file)
 
@@ -91,6 +90,15 @@ def _require_one(ways: dict[str, bool]) -> None:
     given = [name for name, is_given in ways.items() if is_given]
     if len(given) > 1:
         raise ConfigurationError(f"{' and '.join(given)} do not go together")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a sync is asked for, by the names that it knows."""
+
+    full: bool
+    confirm_deletes: bool
+    accept: str | None
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ def _watch(options: Options, watched: Watched, around: Surroundings) -> Any:
         watched.config,
         watched.every_s,
         told=told,
-        asked=watched.asked,
+        **vars(watched.asked),
         tables=watched.tables,
         surroundings=around,
     )

@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from byov_migrate.config import EmbeddingConfig, TableConfig
+from byov_migrate.config import Config, EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.records import Batch, Content, Document, Embedded, Outgoing, Position, Row
 
@@ -53,6 +56,37 @@ def staying(table: TableConfig) -> list[str]:
     read += [item.vector for item in table.embeddings if item.vector]
     sent_texts = {column for item in table.embeddings if item.text and item.send_text for column in item.text.columns}
     return [column for column in dict.fromkeys(read) if column not in table.columns and column not in sent_texts]
+
+
+def plan_digest(config: Config) -> str:
+    """12 hex digits over what leaves and what stays, whatever the data: what was approved is what is run.
+
+    The same for the same names, origins, filters and embeddings; not over the ends, nor over a model's files.
+    """
+    content = {
+        "tables": [_digested(table) for table in config.tables],
+        "nodes": [item.model_dump(mode="json") for item in config.nodes],
+        "links": [item.model_dump(mode="json") for item in config.links],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _digested(table: TableConfig) -> dict[str, Any]:
+    filters = [*table.where, *([table.deleted_when] if table.deleted_when else [])]
+    return {
+        "table": table.name,
+        "label": table.label,
+        "leaving": [asdict(item) for item in leaving(table)],
+        "staying": staying(table),
+        "types": dict(table.types),
+        "filters": [asdict(item) for item in filters],
+        "embeddings": [_digested_embedding(item) for item in table.embeddings],
+    }
+
+
+def _digested_embedding(item: EmbeddingConfig) -> dict[str, Any]:
+    text = item.text.source if item.text else None
+    return {**item.model_dump(mode="json", exclude={"text"}), "text": text}
 
 
 @dataclass(frozen=True)

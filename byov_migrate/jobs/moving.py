@@ -9,7 +9,7 @@ from functools import cache
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import Refused
 from byov_migrate.jobs import table_work
-from byov_migrate.jobs.documents import Composer
+from byov_migrate.jobs.documents import Composer, plan_digest
 from byov_migrate.jobs.embedding import Embedder
 from byov_migrate.jobs.opening import Ends
 from byov_migrate.jobs.pipeline import Pipeline, TableFlow, Totals
@@ -87,6 +87,7 @@ def prepare(
     lazily: models are loaded when there is something to embed. accept_source: database and columns are taken as they
     are now, and it is said what they were.
     """
+    _note_digest(ends)
     known = ends.patience.retry(ends.wire.indexes)
     reader = ends.reader(table, {item.property_name: item.dimension for item in known if item.label == table.label})
     plans = table_work.embedding_plans(table, reader, models, ends.digests, lazily=lazily)
@@ -106,6 +107,14 @@ def prepare(
     fingerprints = tuple(plan.fingerprint for plan in plans)
     composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints)
     return TableWork(table, reader, plans, composer, destination)
+
+
+def _note_digest(ends: Ends) -> None:
+    """Say once a run which plan it carries out: its digest is what was approved."""
+    digest = plan_digest(ends.config)
+    noted = ends.state.runs.events(ends.state.store.run or "")
+    if not any(event["action"] == "plan-digest" and event["fields"].get("digest") == digest for event in noted):
+        ends.note("plan-digest", digest=digest)
 
 
 def _accept_source(ends: Ends, table: TableConfig, reader: TableReader) -> None:

@@ -26,6 +26,7 @@ from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.sync_start import rows_of
 from byov_migrate.jobs.table_work import Models, TableWork
 from byov_migrate.jobs.verify.results import read_report, reported_keys
+from byov_migrate.jobs.verify.words import runs, shows
 from byov_migrate.jobs.write_planner import WritePlanner
 from byov_migrate.records import Page, Rejected, Row
 from byov_migrate.target import provision
@@ -77,7 +78,10 @@ def repair(
     with opened(config, "repair", around) as ends:
         models = Models(config, around.log)
         chosen = _keys_to_mend(ends, given)
-        tables = [_mend_table(ends, config.table(name), keys, models, confirm_deletes) for name, keys in chosen]
+        tables = [
+            _mend_table(ends, config.table(name), keys, models, confirm_deletes=confirm_deletes)
+            for name, keys in chosen
+        ]
         result = RepairResult(tuple(tables))
         ends.finish(result.exit_code, {table.table: dataclasses.asdict(table) for table in tables})
     return result
@@ -108,7 +112,7 @@ class _Plan:
 
 
 def _mend_table(
-    ends: Ends, table: TableConfig, keys: Sequence[str], models: Models, confirm_deletes: bool
+    ends: Ends, table: TableConfig, keys: Sequence[str], models: Models, *, confirm_deletes: bool
 ) -> TableRepair:
     work = prepare(ends, table, models, lazily=True)
     delivery = table_work.delivery_for(ends.config, ends.wire, ends.server, work, ends.patience, ends.around)
@@ -221,7 +225,7 @@ def _require_consent(ends: Ends, table: TableConfig, deletes: int) -> None:
     most = ceiling(table.delete_ceiling, ends.state.ledger.count_records(table.name))
     if deletes > most:
         raise ConsentNeeded(
-            f"{deletes:,} records of {table.label} would be deleted, more than the ceiling of {most:,}; nothing changed",
+            f"{deletes:,} records of {table.label} are to be deleted, more than the ceiling of {most:,}; nothing done",
             next_step="if meant: byov-migrate sync --repair last --confirm-deletes",
         )
 
@@ -246,9 +250,28 @@ def _write(ends: Ends, work: TableWork, rows: Collection[Row | Rejected]) -> Tot
     planner = WritePlanner(work, ends.state, chosen.delivery.fetch, chosen.unique)
     pages = _pages(list(rows))
     extent = Extent(len(rows), 0, max(rows_of(ends.state, work.table.name), 20 * len(rows)))
-    totals, _ = move(chosen, planner.pages(pages), extent)
+    planned = (_without_withheld(ends, work, page) for page in planner.pages(pages))
+    totals, _ = move(chosen, planned, extent)
     ends.state.journal.forget_rejects(work.table.name, planner.mended)
     return totals
+
+
+def _without_withheld(ends: Ends, work: TableWork, page: Page) -> Page:
+    """What an application had added stays, unless withheld text stands in it."""
+    keeping = [row.position for row in page.rows if isinstance(row, Row) and row.known and row.known.kept]
+    if not keeping:
+        return page
+    texts = again_and_again(partial(work.reader.texts, keeping), ends.patience)
+    return dataclasses.replace(page, rows=tuple(_cleaned(work.table, row, texts.get(row.key, ())) for row in page.rows))
+
+
+def _cleaned(table: TableConfig, row: Row | Rejected, texts: Sequence[str | None]) -> Row | Rejected:
+    if not isinstance(row, Row) or row.known is None or not row.known.kept:
+        return row
+    pairs = zip(table.embeddings, texts, strict=False)
+    withheld = {run for embedding, text in pairs if text and not embedding.send_text for run in runs(text)}
+    kept = {name: value for name, value in row.known.kept.items() if not shows(withheld, value)}
+    return dataclasses.replace(row, known=dataclasses.replace(row.known, kept=kept))
 
 
 def _pages(rows: Sequence[Row | Rejected]) -> Iterator[Page]:

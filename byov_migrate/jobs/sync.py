@@ -49,8 +49,8 @@ class Asked:
     accept: Literal["source"] | None = None
 
 
-def asked_for(*, full: bool = False, confirm_deletes: bool = False, accept: str | None = None) -> Asked:
-    """As the command line says it. Raise ConfigurationError for what does not go together."""
+def _asked_for(*, full: bool, confirm_deletes: bool, accept: str | None) -> Asked:
+    """Raise ConfigurationError for what does not go together."""
     if accept not in (None, "source"):
         raise ConfigurationError(f'--accept {accept}: only "source" can be accepted')
     if accept and not full:
@@ -98,20 +98,24 @@ class SyncResult:
 def sync(
     config: Config,
     *,
-    asked: Asked | None = None,
+    full: bool = False,
+    confirm_deletes: bool = False,
+    accept: str | None = None,
     tables: Sequence[str] = (),
     models: Models | None = None,
     surroundings: Surroundings | None = None,
 ) -> SyncResult:
     """Bring RushDB up to the source's state of now.
 
-    models: to be kept loaded from one sync to the next. Raise Refused before the backfill is complete or when the
+    full: read and compare every row, and look for deletes. confirm_deletes: delete, however many rows are gone.
+    accept: "source", with full, after the database was moved, failed over or altered. models: to be kept loaded from
+    one sync to the next. Raise Refused before the backfill is complete or when the
     source is another one, ConsentNeeded at a ceiling, ConfigurationError when changes cannot be seen; nothing is lost
     then, and what was written stays.
     """
     around = surroundings or Surroundings()
     table_work.require_known_tables(config)
-    wanted = asked or Asked()
+    wanted = _asked_for(full=full, confirm_deletes=confirm_deletes, accept=accept)
     chosen = [config.table(name) for name in tables] or list(config.tables)
     loaded = models or Models(config, around.log)
     with opened(config, "sync", around) as ends:
@@ -226,8 +230,8 @@ def sync_keys(
         positions = [_position(work, key) for key in keys]
         rows = again_and_again(lambda: work.reader.rows(positions), ends.patience)
         present = {row.key for row in rows}
-        asked_for = [work.reader.rows_reader.key(position) for position in positions]
-        gone = sorted(ends.state.ledger.known_keys(entry.name, [key for key in asked_for if key not in present]))
+        wanted = [work.reader.rows_reader.key(position) for position in positions]
+        gone = sorted(ends.state.ledger.known_keys(entry.name, [key for key in wanted if key not in present]))
         ends.state.cursors.distrust(entry.name)
         tally, totals = _write(chosen, lambda: iter([Page(tuple(rows), None)]), len(rows))
         done = _Done(tally, totals, remove(chosen, gone))

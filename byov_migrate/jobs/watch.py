@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from byov_migrate.config import Config
 from byov_migrate.errors import Interrupted, Unavailable
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.jobs.sync import Asked, SyncResult, sync
+from byov_migrate.jobs.sync import SyncResult, sync
 from byov_migrate.jobs.table_work import Models
 
 
@@ -16,7 +16,9 @@ def watch(
     every_s: float,
     *,
     told: Callable[[SyncResult | Unavailable], None],
-    asked: Asked | None = None,
+    full: bool = False,
+    confirm_deletes: bool = False,
+    accept: str | None = None,
     tables: Sequence[str] = (),
     surroundings: Surroundings | None = None,
 ) -> None:
@@ -29,11 +31,21 @@ def watch(
     models = Models(config, around.log)
     while not around.stop.is_set():
         try:
-            told(sync(config, asked=asked, tables=tables, models=models, surroundings=around))
+            told(
+                sync(
+                    config,
+                    full=full,
+                    confirm_deletes=confirm_deletes,
+                    accept=accept,
+                    tables=tables,
+                    models=models,
+                    surroundings=around,
+                )
+            )
         except Interrupted:
             return
         except Unavailable as error:
             told(error)
         else:
-            asked = None
+            full, confirm_deletes, accept = False, False, None
         around.stop.wait(every_s)

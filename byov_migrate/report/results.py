@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from byov_migrate.jobs.backfill import BackfillResult, TableResult
     from byov_migrate.jobs.backup import BackupResult
     from byov_migrate.jobs.demo.run import DemoResult
-    from byov_migrate.jobs.plan import PlanResult
     from byov_migrate.jobs.rejects import RetryResult
     from byov_migrate.jobs.search import SearchResult
     from byov_migrate.jobs.show import RecordView
@@ -164,19 +163,6 @@ def _status_line(table: TableStatus) -> str:
 
 def _moment(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def print_plan(result: PlanResult) -> None:
-    """What leaves and what stays."""
-    for table in result.tables:
-        print(f"{table.label}: {table.rows:,} rows of {table.table}")
-        for item in table.leaving:
-            print(f"  leaves   {item.property_name:<24} {item.origin}")
-        for vector in table.vectors:
-            print(f"  vectors  {vector}")
-        for column in table.staying:
-            print(f"  stays    {column}")
-    print(result.notice)
 
 
 def print_model(description: Any) -> None:

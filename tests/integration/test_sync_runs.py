@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from byov_migrate import backfill, sandbox
 from byov_migrate.errors import ConfigurationError, ConsentNeeded, Interrupted, MigrationError, PersonNeeded, Refused
-from byov_migrate.jobs.sync import asked_for, sync_keys
+from byov_migrate.jobs.sync import sync_keys
 from byov_migrate.jobs.watch import watch
 from tests.postgres import password_of
 from tests.sync_rig import EXACT, FILL, KEY, SyncRig
@@ -385,9 +385,9 @@ def test_an_accepted_move_of_the_source_is_a_full_pass(moved: SyncRig) -> None:
     assert "accepted" in {action for action, _ in moved.events}
     assert moved.sync().changes == 0
     with pytest.raises(ConfigurationError, match="--full"):
-        asked_for(accept="source")
+        moved.sync(accept="source")
     with pytest.raises(ConfigurationError, match="--accept"):
-        asked_for(full=True, accept="target")
+        moved.sync(full=True, accept="target")
 
 
 def test_changed_by_is_used_when_it_is_asked_for(rig: SyncRig) -> None:

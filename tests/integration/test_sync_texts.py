@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from byov_migrate import sandbox
 from byov_migrate.config import ModelConfig
 from byov_migrate.embed import identify, load_encoder
 from byov_migrate.errors import ConsentNeeded, Refused
 from byov_migrate.jobs import rewriting
 from tests.models import make_tiny_model
-from tests.sync_rig import KEY, SyncRig
+from tests.sync_rig import SyncRig, rigged
 
-ROWS = 50
+ROWS = int(os.environ.get("BYOV_TEST_TEXT_ROWS", "50"))
 DIMENSION = 32
 TABLE = "CREATE TABLE job (id int PRIMARY KEY, title text, pay float8, hits int NOT NULL DEFAULT 0, body text)"
 FILL = """
@@ -32,8 +32,7 @@ pytestmark = pytest.mark.slow
 def rig(database: str, tmp_path: Path) -> Iterator[SyncRig]:
     """50 rows with texts, a tiny model, nothing moved yet."""
     model = make_tiny_model(tmp_path / "model", dimension=DIMENSION)
-    with sandbox.running(tmp_path / "sandbox", KEY) as target:
-        made = SyncRig(tmp_path, database, target.url)
+    with rigged(tmp_path, database) as made:
         made.models = {"tiny": {"path": str(model), "dtype": "float32"}}
         made.table = {
             "columns": ["id", "title", "pay"],
@@ -49,7 +48,7 @@ def stored_scores(rig: SyncRig) -> dict[str, float]:
     query = np.random.default_rng(3).standard_normal(DIMENSION).astype(np.float32)
     body = {"labels": [rig.label], "propertyName": "description", "queryVector": query.tolist(), "skip": 0}
     where = {"byovKey": {"$exists": True}}
-    answer = rig.post("/ai/search", {**body, "sourceType": "external", "where": where, "limit": 10_000})
+    answer = rig.post("/ai/search", {**body, "sourceType": "external", "where": where, "limit": ROWS + 1000})
     return {record["byovKey"]: record["__score"] for record in answer["data"]}
 
 
@@ -98,7 +97,7 @@ def test_with_neither_and_too_many_rows_nothing_is_written_and_the_statement_is_
     with pytest.raises(ConsentNeeded, match="nothing written") as asked:
         rig.sync()
     assert "CREATE CONSTRAINT" in str(asked.value.next_step)
-    assert "(n:Job) REQUIRE n.byovKey IS UNIQUE" in str(asked.value.next_step)
+    assert f"(n:{rig.label}) REQUIRE n.byovKey IS UNIQUE" in str(asked.value.next_step)
     assert [record["byovBatch"] for record in rig.records()] == batches
     rig.make_keys_unique()
     done = rig.sync()

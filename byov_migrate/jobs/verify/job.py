@@ -167,7 +167,7 @@ def _result(
         vectors=comparison.count_marks(),
         counts={kind: verdict.counts[kind] for kind in KINDS},
         behind={kind: verdict.behind[kind] for kind in KINDS},
-        differences=tuple(verdict.differences),
+        differences=verdict.differences,
         unlooked=verdict.unlooked,
         properties=property_counts(verdict.differences, subject.allowed),
         ranges=tuple(list(compacted(places))[:RANGES]),

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from byov_migrate.errors import Interrupted
 from byov_migrate.jobs.verify.coming import coming_keys
 from byov_migrate.jobs.verify.looks import Looker
 from byov_migrate.records import KeyText
-from byov_migrate.state.comparison import Difference, Kind, TableComparison
+from byov_migrate.state.comparison import KINDS, Difference, Kind, TableComparison
 from byov_migrate.target.retry import Patience
 
 LOOKED_AT = 10_000
@@ -25,25 +25,40 @@ PAUSE_S = 0.2
 
 @dataclass
 class Verdict:
-    """What counts. differences: at most 10,000 of a kind. behind: keys that the next sync takes care of, by kind."""
+    """What counts, a key once a kind. found: at most 10,000 of a kind. unlooked: of those counted, seen only once.
+
+    behind: keys that the next sync takes care of, by kind.
+    """
 
     counts: Counter[Kind] = field(default_factory=Counter)
-    differences: list[Difference] = field(default_factory=list)
+    found: dict[tuple[Kind, str], Difference] = field(default_factory=dict)
     behind: Counter[Kind] = field(default_factory=Counter)
-    behind_keys: set[str] = field(default_factory=set)
     unlooked: int = 0
+    _behind_keys: set[tuple[Kind, str]] = field(default_factory=set)
 
     def count(self, item: Difference) -> None:
-        """One more difference."""
+        """One more difference, or one more thing about a known one."""
+        known = self.found.get((item.kind, item.key))
+        if known is not None:
+            what = f"{known.what}; {item.what}" if item.what not in known.what else known.what
+            self.found[item.kind, item.key] = replace(known, what=what)
+            return
         if self.counts[item.kind] < LOOKED_AT:
-            self.differences.append(item)
+            self.found[item.kind, item.key] = item
         self.counts[item.kind] += 1
 
     def leave(self, item: Difference) -> None:
         """One more that the next sync takes care of."""
+        if (item.kind, item.key) in self._behind_keys:
+            return
+        if len(self._behind_keys) < LOOKED_AT:
+            self._behind_keys.add((item.kind, item.key))
         self.behind[item.kind] += 1
-        if len(self.behind_keys) < LOOKED_AT:
-            self.behind_keys.add(item.key)
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """What was found, in order of kind."""
+        return tuple(sorted(self.found.values(), key=lambda item: KINDS.index(item.kind)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,148 @@
+"""How long texts are for a model, and how fast it reads them on this device: what `plan` needs to know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+
+import numpy as np
+
+from byov_migrate.config import LongText
+from byov_migrate.embed.budget import plan_batches
+from byov_migrate.embed.encoding import Encoder
+from byov_migrate.records import Vector
+
+SLICE_S = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class TextLength:
+    """Tokens of one text with prompt and special tokens: `whole` before anything is cut, `read` by the model."""
+
+    whole: int
+    read: int
+    is_long: bool  # longer than the model's window
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One timed call: tokens read and seconds taken."""
+
+    tokens: int
+    texts: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was timed, warm-up left out. `vectors`: some of those made, float32, shape (n, dimension)."""
+
+    slices: tuple[Slice, ...]
+    vectors: Vector = field(repr=False)
+
+    @property
+    def tokens_a_second(self) -> float:
+        """Over all slices."""
+        return sum(item.tokens for item in self.slices) / max(sum(item.seconds for item in self.slices), 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """When measuring ends: after `slices` of them whose mean is certain to `precision`, or after `seconds`."""
+
+    seconds: float = 20.0
+    slices: int = 12
+    precision: float = 0.01
+
+
+def text_lengths(encoder: Encoder, texts: Sequence[str], long_text: LongText) -> list[TextLength]:
+    """The length of each text, in order; the model itself is not run."""
+    frame = encoder.count_tokens([""])[0]
+    return [_length(whole, encoder.window, frame, long_text) for whole in encoder.count_tokens(texts)]
+
+
+def _length(whole: int, window: int, frame: int, long_text: LongText) -> TextLength:
+    """frame: tokens of the prompt and the special ones, which every row has."""
+    if whole <= window:
+        return TextLength(whole, whole, is_long=False)
+    if long_text == "reject":
+        return TextLength(whole, 0, is_long=True)
+    if long_text == "truncate":
+        return TextLength(whole, window, is_long=True)
+    content = whole - frame
+    rows = math.ceil(content / max(window - frame, 1))
+    return TextLength(whole, content + rows * frame, is_long=True)
+
+
+def measure(
+    encoder: Encoder,
+    texts: Sequence[str],
+    lengths: Sequence[TextLength],
+    page_texts: int,
+    *,
+    monotonic: Callable[[], float],
+    effort: Effort = Effort(),
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Measured:
+    """Embed these texts, slice by slice, as a backfill would embed pages of `page_texts` of them.
+
+    Each slice is a few batches of a page, short and long ones alike, so that each is like the whole.
+    """
+    readable = [(text, item.read) for text, item in zip(texts, lengths, strict=True) if item.read]
+    if not readable:
+        return Measured((), np.empty((0, encoder.dimension), dtype=np.float32))
+    pages = [_batches(readable[start : start + page_texts], encoder) for start in range(0, len(readable), page_texts)]
+    warm_up = _part(pages[0], 0, max(len(pages[0]) // 2, 1))
+    vectors = encoder.encode_documents(warm_up).vectors
+    began = monotonic()
+    encoder.encode_documents(warm_up)
+    batches = len(pages[0][:: max(len(pages[0]) // 2, 1)])
+    a_slice = max(round(SLICE_S * batches / max(monotonic() - began, 1e-9)), 2)
+    slices = _timed(encoder, _parts(pages, a_slice), monotonic, effort, is_stopped)
+    return Measured(tuple(slices), vectors)
+
+
+def _timed(
+    encoder: Encoder,
+    parts: Iterator[list[str]],
+    monotonic: Callable[[], float],
+    effort: Effort,
+    is_stopped: Callable[[], bool],
+) -> list[Slice]:
+    slices: list[Slice] = []
+    started = monotonic()
+    for texts in parts:
+        began = monotonic()
+        encoded = encoder.encode_documents(texts)
+        slices.append(Slice(encoded.tokens, len(texts), monotonic() - began))
+        late = monotonic() - started >= effort.seconds and len(slices) > 1
+        certain = len(slices) >= effort.slices and _uncertainty(slices) <= effort.precision
+        if late or certain or is_stopped():
+            break
+    return slices
+
+
+def _uncertainty(slices: Sequence[Slice]) -> float:
+    """Standard error of the mean seconds a token, as a share of it."""
+    pace = np.asarray([item.seconds / max(item.tokens, 1) for item in slices])
+    return float(pace.std(ddof=1) / np.sqrt(len(pace)) / max(pace.mean(), 1e-12))
+
+
+def _batches(page: Sequence[tuple[str, int]], encoder: Encoder) -> list[list[str]]:
+    planned = plan_batches([length for _, length in page], encoder.batch_tokens)
+    return [[page[index][0] for index in batch] for batch in planned]
+
+
+def _part(batches: Sequence[list[str]], start: int, step: int) -> list[str]:
+    return [text for batch in batches[start::step] for text in batch]
+
+
+def _parts(pages: Sequence[Sequence[list[str]]], batches_a_slice: int) -> Iterator[list[str]]:
+    """Slices of all pages in turn, over and over."""
+    steps = [max(round(len(page) / batches_a_slice), 1) for page in pages]
+    for start in cycle(range(max(steps))):
+        for page, step in zip(pages, steps, strict=True):
+            if start < step:
+                yield _part(page, start, step)

@@ -1,0 +1,140 @@
+"""One embedding of one table: its texts counted, and its model timed on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from byov_migrate.config import Config, EmbeddingConfig
+from byov_migrate.errors import Interrupted
+from byov_migrate.jobs.backfill import PAGE_ROWS_EMBEDDED
+from byov_migrate.jobs.planning.arithmetic import Estimate, exactly, mean_of, share_of
+from byov_migrate.jobs.planning.pace import measured_seconds
+from byov_migrate.jobs.planning.sampling import Sample, every_row
+from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.jobs.table_work import Models
+from byov_migrate.records import Row, Vector
+from byov_migrate.source import TableReader
+
+if TYPE_CHECKING:
+    from byov_migrate.embed import Encoder
+    from byov_migrate.embed.measuring import TextLength
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingForecast:
+    """What one embedding needs.
+
+    texts: rows that have something to embed. tokens: read by the model, prompt and special ones included; whole_tokens:
+    before anything was cut. long: share of the texts that are longer than the window. seconds: of embedding all of it;
+    tokens_a_second: as measured on `device`. Of ready vectors there is only `texts`.
+    """
+
+    property_name: str
+    dimension: int | None
+    texts: Estimate
+    tokens: Estimate = field(default_factory=lambda: exactly(0))
+    whole_tokens: Estimate = field(default_factory=lambda: exactly(0))
+    long: Estimate = field(default_factory=lambda: exactly(0))
+    long_text: str = "truncate"
+    seconds: Estimate = field(default_factory=lambda: exactly(0))
+    model: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    window: int | None = None
+    tokens_a_second: float | None = None
+    measured_s: float = 0.0
+    vectors: Vector | None = field(default=None, repr=False)  # some that were made while measuring
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Of all rows, or of those drawn: a length a row, None without text."""
+
+    lengths: tuple[TextLength | None, ...]
+    population: int
+
+    def over_rows(self, values: Sequence[float]) -> Estimate:
+        return mean_of(values, self.population).times(self.population)
+
+
+def ready_vectors(item: EmbeddingConfig, number: int, dimension: int | None, sample: Sample) -> EmbeddingForecast:
+    """An embedding whose vectors are there."""
+    flags = [row.row.contents[number] is not None for row in sample.rows] + [False] * len(sample.rejected)
+    there = share_of(flags, sample.population).times(sample.population)
+    return EmbeddingForecast(item.property_name, dimension, there)
+
+
+def forecast_texts(
+    config: Config,
+    item: EmbeddingConfig,
+    number: int,
+    sample: Sample,
+    models: Models,
+    around: Surroundings,
+    reader: TableReader | None = None,
+) -> EmbeddingForecast:
+    """Count the sample's tokens and time the model on it. `reader`: count those of every row instead.
+
+    number: the embedding's place. Raise Interrupted after a stop, and what loading the model raises.
+    """
+    from byov_migrate.embed.measuring import measure, text_lengths
+
+    name = item.model or ""
+    encoder, long_text = models.encoder(name), config.models[name].long_text
+    texts = [content for row in sample.rows if isinstance(content := row.row.contents[number], str)]
+    lengths = text_lengths(encoder, texts, long_text)
+    counts = _sampled(sample, number, lengths)
+    if reader is not None:
+        counts = _counted(reader, number, encoder, long_text, around)
+    measured = measure(
+        encoder, texts, lengths, PAGE_ROWS_EMBEDDED, monotonic=around.monotonic, is_stopped=around.stop.is_set
+    )
+    _require_going_on(around)
+    paces = [part.seconds / part.tokens for part in measured.slices if part.tokens]
+    tokens = counts.over_rows([length.read if length else 0 for length in counts.lengths])
+    long = [length.is_long for length in counts.lengths if length]
+    return EmbeddingForecast(
+        property_name=item.property_name,
+        dimension=encoder.dimension,
+        texts=share_of([length is not None for length in counts.lengths], counts.population).times(counts.population),
+        tokens=tokens,
+        whole_tokens=counts.over_rows([length.whole if length else 0 for length in counts.lengths]),
+        long=share_of(long, max(round(counts.population * len(long) / max(len(counts.lengths), 1)), len(long))),
+        long_text=long_text,
+        seconds=measured_seconds(tokens, paces),
+        model=name,
+        device=encoder.device,
+        dtype=encoder.dtype,
+        window=encoder.window,
+        tokens_a_second=measured.tokens_a_second if paces else None,
+        measured_s=sum(part.seconds for part in measured.slices),
+        vectors=measured.vectors if np.any(measured.vectors) else None,
+    )
+
+
+def _sampled(sample: Sample, number: int, lengths: Sequence[TextLength]) -> _Counts:
+    found = iter(lengths)
+    drawn = [next(found) if isinstance(row.row.contents[number], str) else None for row in sample.rows]
+    return _Counts((*drawn, *[None] * len(sample.rejected)), sample.population)
+
+
+def _counted(reader: TableReader, number: int, encoder: Encoder, long_text: str, around: Surroundings) -> _Counts:
+    """Every row of the table, read in pages."""
+    from byov_migrate.embed.measuring import text_lengths
+
+    lengths: list[TextLength | None] = []
+    for page in every_row(reader, 1000):
+        _require_going_on(around)
+        contents = [row.contents[number] if isinstance(row, Row) else None for row in page]
+        found = iter(text_lengths(encoder, [text for text in contents if isinstance(text, str)], long_text))  # type: ignore[arg-type]
+        lengths += [next(found) if isinstance(text, str) else None for text in contents]
+    return _Counts(tuple(lengths), len(lengths))
+
+
+def _require_going_on(around: Surroundings) -> None:
+    if around.stop.is_set():
+        raise Interrupted

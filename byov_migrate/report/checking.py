@@ -1,0 +1,61 @@
+"""What a check found, and what `init` proposes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from byov_migrate.jobs.init import InitResult
+
+SHOWN_COLUMNS = 12
+
+
+def print_init(result: InitResult) -> None:
+    """The configuration to stdout, alone; what a person should know of it to stderr."""
+    print(result.text, end="")
+    for line in _summary(result, _name_of_stdout()):
+        print(line, file=sys.stderr)
+
+
+def _name_of_stdout() -> str:
+    """The file that the shell has opened for stdout; empty for a terminal or a pipe, and where it cannot be told."""
+    try:
+        if not stat.S_ISREG(os.fstat(1).st_mode):
+            return ""
+        return Path("/proc/self/fd/1").readlink().name
+    except OSError:
+        return ""
+
+
+def _summary(result: InitResult, file: str) -> Iterator[str]:
+    tables = ", ".join(f"{table.name} ({table.rows:,} rows)" for table in result.tables)
+    one = len(result.tables) == 1
+    yield f"{file + ': ' if file else ''}{'1 table' if one else f'{len(result.tables)} tables'}: {tables}."
+    if suggested := [*_links(result.links), *(column for table in result.tables for column in table.nodes)]:
+        yield f"As comments, since links and nodes are not written yet: {_shortened(suggested)}."
+    left_out = [f"{name} ({why})" for table in result.tables for name, why in table.left_out.items()]
+    if left_out:
+        yield f"Left out: {_shortened(left_out)}."
+    if withheld := [column for table in result.tables for column in table.withheld]:
+        yield f"Withheld: {_shortened(withheld)}."
+    if result.others:
+        yield f"Not chosen: {len(result.others)} tables, named in the file."
+    if result.export is not None:
+        yield f"The configuration reads DATABASE_URL: export DATABASE_URL={shlex.quote(result.export)}"
+    first = "Set models.text.path, then" if result.needs_model else "Next"
+    yield f"{first}: byov-migrate check" + (f" -c {shlex.quote(file)}" if file else "")
+
+
+def _links(count: int) -> list[str]:
+    return [f"{count} link{'s' if count > 1 else ''} by foreign key"] if count else []
+
+
+def _shortened(items: list[str]) -> str:
+    more = len(items) - SHOWN_COLUMNS
+    return ", ".join(items[:SHOWN_COLUMNS]) + (f" and {more} more" if more > 0 else "")
