@@ -29,6 +29,7 @@ app.add_typer(model_app, name="model")
 app.add_typer(rejects_app, name="rejects")
 
 app.command()(starting.init)
+app.command()(starting.check)
 app.command()(moving.plan)
 app.command()(moving.backfill)
 app.command()(syncing.sync)

@@ -10,6 +10,7 @@ import typer
 from byov_migrate.cli.frame import Options, run_job, with_options
 
 if TYPE_CHECKING:
+    from byov_migrate.config import Config
     from byov_migrate.jobs.surroundings import Surroundings
     from byov_migrate.jobs.verify import Verification
 
@@ -17,13 +18,19 @@ Skip = Annotated[
     list[str] | None, typer.Option("--skip", help="Leave out a part: rows, values, vectors or text. Repeatable.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the report there, with keys, as JSON (mode 0600).")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write the evidence there, as one page to read and print.")]
 StopAfter = Annotated[int | None, typer.Option("--stop-after", min=1, help="End once so many differences are found.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Forget what a killed verify has read.")]
 
 
 @with_options
 def verify(
-    options: Options, skip: Skip = None, out: Out = None, stop_after: StopAfter = None, restart: Restart = False
+    options: Options,
+    skip: Skip = None,
+    out: Out = None,
+    html: Html = None,
+    stop_after: StopAfter = None,
+    restart: Restart = False,
 ) -> None:
     """Prove that the target equals the source; differences end 5."""
     from byov_migrate.report import results
@@ -34,9 +41,11 @@ def verify(
     def job(around: Surroundings) -> Any:
         from byov_migrate.jobs import verify as jobs
 
-        asked = jobs.wanted(skip=skip or (), stop_after=stop_after, restart=restart)
-        found.append(jobs.verify(options.load(), asked=asked, surroundings=around))
+        config = options.load()
+        _require_ready(html)
+        found.append(jobs.verify(config, skip=skip or (), stop_after=stop_after, restart=restart, surroundings=around))
         _write(found[0], out)
+        _show(config, found[0], html, around)
         return found[0]
 
     try:
@@ -54,3 +63,20 @@ def _write(result: Verification, out: Path | None) -> None:
     from byov_migrate.report.verifying import write_report
 
     write_report(to_report(result), out)
+
+
+def _require_ready(html: Path | None) -> None:
+    """A verify may take hours: whether a page can be made is known before."""
+    if html is not None:
+        from byov_migrate.report.evidence import require_ready
+
+        require_ready(html)
+
+
+def _show(config: Config, result: Verification, html: Path | None, around: Surroundings) -> None:
+    if html is None:
+        return
+    from byov_migrate.jobs.evidence import gather
+    from byov_migrate.report.evidence import render, write_page
+
+    write_page(render(gather(config, result, surroundings=around)), html)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -50,11 +50,23 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """When measuring ends: after `slices` of them whose mean is certain to `precision`, or after `seconds`."""
+    """When measuring ends: after `slices` of them whose mean is certain to `precision`, or when its time is over.
 
-    seconds: float = 20.0
+    Its time is this share of what all the tokens will take, within `least_s` and `most_s`.
+    """
+
     slices: int = 12
     precision: float = 0.01
+    share: float = 0.25
+    least_s: float = 1.0
+    most_s: float = 20.0
+
+    def budget_s(self, whole_s: float) -> float:
+        """Seconds to measure for something that takes `whole_s`."""
+        return min(max(self.share * whole_s, self.least_s), self.most_s)
+
+
+_EFFORT = Effort()
 
 
 def text_lengths(encoder: Encoder, texts: Sequence[str], long_text: LongText) -> list[TextLength]:
@@ -78,48 +90,52 @@ def _length(whole: int, window: int, frame: int, long_text: LongText) -> TextLen
 
 def measure(
     encoder: Encoder,
-    texts: Sequence[str],
-    lengths: Sequence[TextLength],
+    texts: Sequence[tuple[str, TextLength]],
     page_texts: int,
+    tokens: float,
     *,
     monotonic: Callable[[], float],
-    effort: Effort = Effort(),
+    effort: Effort = _EFFORT,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Measured:
     """Embed these texts, slice by slice, as a backfill would embed pages of `page_texts` of them.
 
-    Each slice is a few batches of a page, short and long ones alike, so that each is like the whole.
+    Each slice is a few batches of a page, short and long ones alike, so that each is like the whole. tokens: how many
+    there will be to read; the fewer, the sooner it ends.
     """
-    readable = [(text, item.read) for text, item in zip(texts, lengths, strict=True) if item.read]
+    readable = [(text, length.read) for text, length in texts if length.read]
     if not readable:
         return Measured((), np.empty((0, encoder.dimension), dtype=np.float32))
     pages = [_batches(readable[start : start + page_texts], encoder) for start in range(0, len(readable), page_texts)]
-    warm_up = _part(pages[0], 0, max(len(pages[0]) // 2, 1))
+    step = max(len(pages[0]) // 2, 1)
+    warm_up = _part(pages[0], 0, step)
     vectors = encoder.encode_documents(warm_up).vectors
     began = monotonic()
-    encoder.encode_documents(warm_up)
-    batches = len(pages[0][:: max(len(pages[0]) // 2, 1)])
-    a_slice = max(round(SLICE_S * batches / max(monotonic() - began, 1e-9)), 2)
-    slices = _timed(encoder, _parts(pages, a_slice), monotonic, effort, is_stopped)
-    return Measured(tuple(slices), vectors)
+    warm_tokens = encoder.encode_documents(warm_up).tokens
+    warm_s = max(monotonic() - began, 1e-9)
+    budget_s = effort.budget_s(tokens * warm_s / max(warm_tokens, 1))
+    batch_s = warm_s / len(pages[0][::step])
+    a_slice = max(round(min(SLICE_S, budget_s / effort.slices) / batch_s), 2)
+    timed = _timed(encoder, _parts(pages, a_slice), monotonic)
+    return Measured(tuple(_until_certain(timed, effort, budget_s, is_stopped)), vectors)
 
 
-def _timed(
-    encoder: Encoder,
-    parts: Iterator[list[str]],
-    monotonic: Callable[[], float],
-    effort: Effort,
-    is_stopped: Callable[[], bool],
-) -> list[Slice]:
-    slices: list[Slice] = []
-    started = monotonic()
+def _timed(encoder: Encoder, parts: Iterable[list[str]], monotonic: Callable[[], float]) -> Iterator[Slice]:
     for texts in parts:
         began = monotonic()
         encoded = encoder.encode_documents(texts)
-        slices.append(Slice(encoded.tokens, len(texts), monotonic() - began))
-        late = monotonic() - started >= effort.seconds and len(slices) > 1
-        certain = len(slices) >= effort.slices and _uncertainty(slices) <= effort.precision
-        if late or certain or is_stopped():
+        yield Slice(encoded.tokens, len(texts), monotonic() - began)
+
+
+def _until_certain(
+    timed: Iterable[Slice], effort: Effort, budget_s: float, is_stopped: Callable[[], bool]
+) -> list[Slice]:
+    slices: list[Slice] = []
+    for part in timed:
+        slices.append(part)
+        is_late = sum(item.seconds for item in slices) >= budget_s and len(slices) > 1
+        is_certain = len(slices) >= effort.slices and _uncertainty(slices) <= effort.precision
+        if is_late or is_certain or is_stopped():
             break
     return slices
 

@@ -22,7 +22,7 @@ from byov_migrate.jobs.planning.sampling import Sample, draw_sample
 from byov_migrate.jobs.planning.texts import EmbeddingForecast, forecast_texts, ready_vectors
 from byov_migrate.jobs.planning.usage import Usage, usage
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.jobs.table_work import Models, write_mode
+from byov_migrate.jobs.table_work import Models
 from byov_migrate.source import TableReader
 
 _NO_KEY = Digests(b"")
@@ -48,7 +48,8 @@ class TablePlan:
     """One table.
 
     rows: that match, counted. stored: of them, by an earlier run. sampled: rows that were looked at; estimates come
-    from them. example: one record as it would leave, masked; None without rows. timing: of what is not stored yet.
+    from them. example: one record as it would leave, masked; None without rows. bytes_out, requests, timing: of what
+    is not stored yet, or has to be embedded again.
     """
 
     table: str
@@ -107,7 +108,7 @@ def plan(config: Config, *, exact: bool = False, surroundings: Surroundings | No
     with source.connect(config.source, around.environment) as session:
         readers = [source.open_table(session, table, _NO_KEY, number) for number, table in enumerate(config.tables)]
         target = look_at_target(config, around)
-        state = look_at_state(config, around, session, readers, models, target.indexes)
+        state = look_at_state(config, around, session, readers, models, target.project)
         planner = _Planner(config, around, models, target, state, exact=exact)
         began = around.monotonic()
         _load(config, models)
@@ -158,9 +159,9 @@ class _Planner:
         forecasts = self._embeddings(table, reader, sample)
         sizes, example = self._bodies(table, sample, forecasts)
         stored = min(self.state.stored.get(table.name, 0), rows)
-        flow = _flow(self.config, table, self.target, rows - stored, rows, forecasts)
+        left = rows if self.state.embeds_again(table.name) else rows - stored
+        flow = _flow(self.config, table, self.target, left, rows, forecasts)
         vectors = sum(item.texts.value for item in forecasts)
-        share = (rows - stored) / rows if rows else 0.0
         return TablePlan(
             table=table.name,
             label=table.label,
@@ -174,7 +175,7 @@ class _Planner:
             embeddings=forecasts,
             overlaps=find_overlaps(table, sample.rows, withheld),
             rejects=_rejects(sample),
-            bytes_out=round((sizes.record + sizes.vectors) * rows * share),
+            bytes_out=round((sizes.record + sizes.vectors) * left),
             requests=flow.requests,
             state_bytes=volumes.state_bytes(
                 rows, _key_bytes(sample), vectors, _dimensions(forecasts), keeps_vectors=self.config.state.vectors
@@ -199,8 +200,7 @@ class _Planner:
         """Sizes of real bodies, and one of them masked: the one that has the most to show."""
         composer = Composer(table, _NO_KEY, "", tuple("0" * 64 if item.model else None for item in forecasts))
         documents = [composer.document(row.row) for row in sample.rows]
-        made = [item.vectors for item in forecasts]
-        sizes = volumes.row_bytes(documents, [item.dimension or 0 for item in forecasts], made)
+        sizes = volumes.row_bytes(documents, [item.vector_bytes for item in forecasts])
         if not documents:
             return sizes, None
         richest = max(documents[: volumes.MEASURED_ROWS], key=lambda item: len(item.properties))
@@ -227,10 +227,7 @@ def _flow(
     page_rows = PAGE_ROWS_EMBEDDED if embedding.value else PAGE_ROWS_READY
     speed = rows / embedding.value if embedding.value else float("inf")
     batch = pace.rows_a_batch(speed, config.target.batch_rows, page_rows)
-    is_inline = config.target.write == "inline"
-    if target.server is not None:
-        is_inline = write_mode(config, target.server) == "inline"
-    count = partial(volumes.requests, rows, batch, len(table.embeddings), is_inline=is_inline)
+    count = partial(volumes.requests, rows, batch, len(table.embeddings), is_inline=target.mode == "inline")
     calls = count(checkpoints=0.0)
     writing = pace.writing_seconds(rows, target.kind, calls, target.round_trip_s)
     found = pace.timing(embedding, writing, rows, batch)
@@ -264,10 +261,11 @@ def _large(rows: int) -> list[str]:
     times = rows / PROVED_ROWS
     search_s, count_s = EXACT_SEARCH_S * times, GROUPED_COUNT_S * times
     limit = "more than" if search_s > SERVER_LIMIT_S else "of"
-    return [
+    warning = (
         f"a label of {PROVED_ROWS:,} rows was tried on a real platform; with {rows:,} an exact search would take about"
         f" {search_s:.0f} s and a grouped count {count_s:.1f} s, {limit} the {SERVER_LIMIT_S:.0f} s a server allows"
-    ]
+    )
+    return [warning]
 
 
 def _vector_line(table: TableConfig, number: int) -> str:

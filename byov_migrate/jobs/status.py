@@ -26,6 +26,8 @@ class TableStatus:
     ranges_done: int
     rejects: int
     unsettled_batches: int
+    synced_at: float | None  # the last complete sync, seconds since 1970
+    swept_at: float | None  # when deletes were last looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def _is_complete(run: Mapping[str, Any]) -> bool:
 
 
 def _table(state: State, name: str, label: str) -> TableStatus:
-    plan = state.journal.plan(name)
+    plan, since = state.journal.plan(name), state.cursors.of(name)
     return TableStatus(
         table=name,
         label=label,
@@ -93,4 +95,6 @@ def _table(state: State, name: str, label: str) -> TableStatus:
         ranges_done=plan.ranges_done if plan else 0,
         rejects=state.ledger.count_rejects(name),
         unsettled_batches=len(state.journal.intents(name)),
+        synced_at=since.synced_at if since else None,
+        swept_at=since.swept_at if since else None,
     )

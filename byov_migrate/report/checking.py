@@ -11,15 +11,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from byov_migrate.jobs.check import CheckResult, Finding
     from byov_migrate.jobs.init import InitResult
 
 SHOWN_COLUMNS = 12
+MARGIN = "      "
 
 
-def print_init(result: InitResult) -> None:
+def print_check(result: CheckResult) -> None:
+    """A line a finding: verdict, what it is about, what was found; below it the fix."""
+    width = max((len(item.about) for item in result.findings), default=0)
+    for item in result.findings:
+        for line in _finding(item, width):
+            print(line)
+    print(f"{_counted(result.failures, 'failure')}, {_counted(result.warnings, 'warning')}")
+
+
+def _finding(item: Finding, width: int) -> Iterator[str]:
+    place = f"   [{item.place}]" if item.place else ""
+    first, *more = item.what.splitlines()
+    yield f"{item.verdict:<4}  {item.about:<{width}}  {first}{place}"
+    indent = MARGIN + " " * width + "  "
+    yield from (f"{indent}{line.strip()}" for line in more)
+    if item.fix:
+        yield f"{indent}-> {item.fix}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def last_line_of(result: CheckResult) -> str:
+    """Command, code and the worst finding of a check that found a failure."""
+    others = f" (and {_counted(result.failures - 1, 'other failure')})" if result.failures > 1 else ""
+    parts = [f"byov-migrate check: {result.exit_code} {_counted(result.failures, 'failure')}{others}"]
+    if worst := result.worst:
+        parts[0] = f"byov-migrate check: {result.exit_code} {worst.about}: {worst.what.splitlines()[0]}{others}"
+        parts += ["nothing was written", *([worst.fix] if worst.fix else [])]
+    return "; ".join(parts)
+
+
+def print_init(result: InitResult, *, is_quiet: bool = False) -> None:
     """The configuration to stdout, alone; what a person should know of it to stderr."""
     print(result.text, end="")
-    for line in _summary(result, _name_of_stdout()):
+    for line in () if is_quiet else _summary(result, _name_of_stdout()):
         print(line, file=sys.stderr)
 
 

@@ -37,7 +37,7 @@ def print_plan(result: PlanResult) -> None:
 def _table(table: TablePlan) -> Iterator[str]:
     yield f"{table.label}: {table.rows:,} rows of {table.table}{_stored(table)}"
     for item in table.embeddings:
-        yield f"  {item.property_name:<9}{_texts(item)}"
+        yield f"  texts    {item.property_name}: {_texts(item)}"
     yield f"  time     {_time(table)}"
     yield f"  out      {_size(table.bytes_out)} in about {table.requests:,} requests; state {_size(table.state_bytes)}"
     yield from _leaving(table)
@@ -84,8 +84,8 @@ def _leaving(table: TablePlan) -> Iterator[str]:
     example = table.example or {}
     for item in table.leaving:
         shown = example.get(item.property_name)
-        masked = f"{shown.type:<8} {shown.shape}" if shown else ""
-        yield f"  leaves   {item.property_name:<20} {item.origin:<34} {masked}".rstrip()
+        masked = f"   as in {shown.type} {shown.shape}".rstrip() if shown else ""
+        yield f"  leaves   {item.property_name:<24} {item.origin}{masked}"
     for vector in table.vectors:
         yield f"  vectors  {vector}"
 
@@ -128,7 +128,7 @@ def _state(state: StateLook) -> Iterator[str]:
     for change in state.changes:
         yield f"Changed  {_change(change)}"
     for table, count in state.to_clear.items():
-        yield f"Clears   {table}: {count:,} unchanged texts would be embedded again, since clearing a value costs a vector"
+        yield f"Clears   {table}: {count:,} unchanged texts would be embedded again: clearing a value costs a vector"
 
 
 def _change(change: Change) -> str:

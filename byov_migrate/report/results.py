@@ -158,6 +158,8 @@ def _status_line(table: TableStatus) -> str:
     ]
     parts += [f"{table.rejects:,} rejected"] if table.rejects else []
     parts += [f"{table.unsettled_batches} batches unsettled"] if table.unsettled_batches else []
+    parts += [f"synced {_moment(table.synced_at)}"] if table.synced_at is not None else []
+    parts += [f"deletes last looked for {_moment(table.swept_at)}"] if table.swept_at is not None else []
     return f"{table.label}: " + ", ".join(parts)
 
 

@@ -37,6 +37,7 @@ _TEXT: Final[Mapping[str, str]] = {
     "persons": "count(*) FILTER (WHERE left({x}::text, 100) ~ {person})",
 }
 _SPREAD: Final[Mapping[str, str]] = {
+    "emails": _TEXT["emails"],
     "shortest": "coalesce(min(coalesce(array_length({x}, 1), 0)), 0)",
     "longest": "coalesce(max(coalesce(array_length({x}, 1), 0)), 0)",
     "unfit": "count(*) FILTER (WHERE array_ndims({x}) > 1 OR EXISTS (SELECT 1 FROM unnest({x}) AS e WHERE e IS NULL))",

@@ -49,6 +49,7 @@ def copy_in(file: Path, state: Path, key_file: Path) -> None:
         os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with _opened(file) as source, _opened(made) as target:
             source.backup(target)
+            target.execute("PRAGMA secure_delete = ON")  # else the key would stay in the file's free pages
             target.execute("DROP TABLE hash_key")
             target.execute(
                 "INSERT OR REPLACE INTO meta SELECT 'generation',"

@@ -15,6 +15,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
@@ -28,6 +29,8 @@ from byov_migrate.state import comparison_queries as queries
 
 VALID_S = 24 * 3600
 CACHE_KIB = 32 * 1024
+ROWS_A_STATEMENT = 1000
+_UNSCORED = (None, None, None)
 
 Kind: TypeAlias = Literal["missing", "extra", "doubled", "values", "vectors", "links", "text"]
 KINDS: tuple[Kind, ...] = ("missing", "extra", "doubled", "values", "vectors", "links", "text")
@@ -187,26 +190,33 @@ class TableComparison:
 
     def add_rows(self, rows: Iterable[SourceRow]) -> None:
         """Rows in the source's key order; one that is there already is replaced."""
-        for row in rows:
-            plain = (self._number, row.key, row.slice, row.hash, row.reject, orjson.dumps(row.position))
-            self._connection.execute(queries.ADD_ROW, plain)
-            sides = zip(self._properties, row.sides, strict=True)
-            contents = [(self._number, row.key, name, side.mark, *_scores(side.scores)) for name, side in sides]
-            self._connection.executemany(queries.ADD_ROW_CONTENT, contents)
+        rest, execute = iter(rows), self._connection.executemany
+        while some := list(islice(rest, ROWS_A_STATEMENT)):
+            execute(queries.ADD_ROW, map(self._plain_row, some))
+            execute(queries.ADD_ROW_CONTENT, (side for row in some for side in self._row_sides(row)))
+
+    def _plain_row(self, row: SourceRow) -> tuple[Any, ...]:
+        return self._number, row.key, row.slice, row.hash, row.reject, orjson.dumps(row.position)
+
+    def _row_sides(self, row: SourceRow) -> Iterator[tuple[Any, ...]]:
+        for name, side in zip(self._properties, row.sides, strict=True):
+            yield self._number, row.key, name, side.mark, *(side.scores or _UNSCORED)
 
     def add_records(self, records: Iterable[TargetRecord]) -> None:
         """Records, best in order of their ids; one that is there already stays."""
-        for record in records:
-            hashes = (record.stored, record.computed, record.batch)
-            names = (_names(record.odd), _names(record.unknown))
-            plain = (self._number, record.record_id, record.key, record.slice, *hashes, *names)
-            self._connection.execute(queries.ADD_RECORD, plain)
-            sides = zip(self._properties, record.sides, strict=True)
-            contents = [
-                (self._number, record.record_id, name, side.mark, side.carriers, _names(side.spoken), side.sent)
-                for name, side in sides
-            ]
-            self._connection.executemany(queries.ADD_RECORD_CONTENT, contents)
+        rest, execute = iter(records), self._connection.executemany
+        while some := list(islice(rest, ROWS_A_STATEMENT)):
+            execute(queries.ADD_RECORD, map(self._plain_record, some))
+            execute(queries.ADD_RECORD_CONTENT, (side for record in some for side in self._record_sides(record)))
+
+    def _plain_record(self, record: TargetRecord) -> tuple[Any, ...]:
+        where = (self._number, record.record_id, record.key, record.slice)
+        return *where, record.stored, record.computed, record.batch, _names(record.odd), _names(record.unknown)
+
+    def _record_sides(self, record: TargetRecord) -> Iterator[tuple[Any, ...]]:
+        for name, side in zip(self._properties, record.sides, strict=True):
+            where = (self._number, record.record_id, name)
+            yield *where, side.mark, side.carriers, _names(side.spoken), side.sent
 
     def add_scores(self, property_name: str, probe: int, scores: Iterable[tuple[str, float]]) -> None:
         """Record id and score against the probe of this number; records that were not added are left out."""
@@ -332,10 +342,6 @@ def _fact(connection: sqlite3.Connection, name: str) -> str | None:
 def _is_fresh(connection: sqlite3.Connection, now: float) -> bool:
     began = _fact(connection, "began")
     return began is None or 0 <= now - float(began) < VALID_S
-
-
-def _scores(scores: Scores | None) -> tuple[float | None, float | None, float | None]:
-    return (None, None, None) if scores is None else scores
 
 
 def _names(names: Sequence[str]) -> str | None:

@@ -70,7 +70,7 @@ class Trial:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(14400)
 @pytest.mark.parametrize(("kind", "offset"), [("kill", 0), ("raise", 3), ("full", 6)])
 def test_whatever_fails_where_the_next_run_ends_exact(
     migration: Migration,
@@ -91,7 +91,7 @@ def test_whatever_fails_where_the_next_run_ends_exact(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(14400)
 @pytest.mark.parametrize(
     ("kind", "typical"),
     [("kill", "after embedding"), ("full", "before state commit"), ("raise", "after http request")],

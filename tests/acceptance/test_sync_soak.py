@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import secrets
@@ -21,6 +22,7 @@ from tests.sync_rig import EXACT, FILL, TABLE, SyncRig
 ROWS = int(os.environ.get("BYOV_TEST_SOAK_ROWS", "2000"))
 SECONDS = float(os.environ.get("BYOV_TEST_SOAK_S", "25"))
 WRITERS = 4
+LONGEST_LIFE_S = float(os.environ.get("BYOV_TEST_SOAK_LIFE_S", "4"))  # of a run that is killed
 PAUSE_S = float(os.environ.get("BYOV_TEST_SOAK_PAUSE_S", "0.02"))  # of a writer, between two transactions
 CONFIGURATION = """
 [[tables]]
@@ -140,11 +142,13 @@ def test_after_any_number_of_kills_one_sync_makes_both_ends_equal(
 
 
 def runs_under_fire(migration: Migration, draw: random.Random) -> Iterator[int]:
-    """The exit codes of a backfill until it is through, then of syncs; about half of them are killed."""
+    """The exit codes of a backfill until it is through, then of syncs; every other is killed, if it lives so long."""
     end, command = time.monotonic() + SECONDS, "backfill"
-    while command == "backfill" or time.monotonic() < end:
+    for number in itertools.count():
+        if command == "sync" and number % 2 == 0 and time.monotonic() >= end:
+            return
         process = migration.start(command, "-q")
-        if draw.random() < 0.5 and kill_after(process, draw.random() * 4):
+        if number % 2 == 0 and kill_after(process, draw.random() * LONGEST_LIFE_S):
             yield -9
             continue
         out, err = process.communicate(timeout=600)

@@ -36,7 +36,7 @@ SELECT CASE n % 2 WHEN 0 THEN 'north' ELSE 'south' END, n, 1 + n % 5,
   FROM generate_series(100, 220) AS n;
 INSERT INTO notes
 SELECT 'writer' || n || '@example.org', 'A note about the evening round, number ' || n || ', with many words in it',
-       'secret', '192.0.2.1', CASE WHEN n % 10 = 0 THEN now() END
+       'hunted-for', '192.0.2.1', CASE WHEN n % 10 = 0 THEN now() END
   FROM generate_series(1, 50) AS n;
 INSERT INTO "Back Office".notes (body, big)
 SELECT 'An internal note about supplies, number ' || n || ', which has enough words to be long', 9007199254740993 + n

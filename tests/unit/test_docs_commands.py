@@ -81,7 +81,7 @@ def test_shared_options_are_listed_once() -> None:
     rows = re.findall(r"(?m)^\| (`-[^|]*) \|", section_of(read("docs/commands.md"), "Options of most commands"))
     assert {word for row in rows for word in re.findall(r"`(-[^`]+)`", row)} == SHARED
     without = {name for name, command in COMMANDS.items() if not options_of(command) >= SHARED}
-    assert without == {name for name in COMMANDS if name.startswith("demo")} | {"model convert", "sandbox"}
+    assert without == {name for name in COMMANDS if name.startswith("demo")} | {"init", "model convert", "sandbox"}
 
 
 def exit_codes(kind: type[errors.MigrationError] = errors.MigrationError) -> set[int]:

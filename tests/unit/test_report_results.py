@@ -164,14 +164,15 @@ def test_a_backfill_ends_3_for_rows_that_were_not_rejected_before(new: int, code
 def test_a_status_shows_positions_and_runs_in_utc(capsys: pytest.CaptureFixture[str]) -> None:
     """A table that was not started is shown as such, a killed run too."""
     tables = (
-        TableStatus("public.job", "Job", 1000, 998, 3, 2, 2, 1),
-        TableStatus("public.other", "Other", None, 0, 0, 0, 0, 0),
+        TableStatus("public.job", "Job", 1000, 998, 3, 2, 2, 1, 3600.0, 0.0),
+        TableStatus("public.other", "Other", None, 0, 0, 0, 0, 0, None, None),
     )
     run = {"id": "0123456789abcdef", "started_at": 0.0, "command": "backfill", "exit_code": None}
     event = {"at": 60.0, "action": "planned", "fields": {"rows": 5}}
     results.print_status(Status("state", tables, (run, {**run, "exit_code": 3}), (event,), 5.0))
     out = capsys.readouterr().out
     assert "Job: 998 of 1,000 rows stored, 2 of 3 ranges, 2 rejected, 1 batches unsettled" in out
+    assert "synced 1970-01-01 01:00:00Z, deletes last looked for 1970-01-01 00:00:00Z" in out
     assert "Other: not started" in out
     assert "run 01234567  1970-01-01 00:00:00Z  backfill   at work or killed" in out
     assert "ended 3" in out

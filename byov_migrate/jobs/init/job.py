@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -34,7 +34,7 @@ from byov_migrate.source.survey import (
 
 MOST_TABLES = 5
 VARIABLE = "DATABASE_URL"
-Tls: TypeAlias = Literal["verify-full", "verify-ca", "insecure"]
+TLS: Final = ("verify-full", "verify-ca", "insecure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def init(
     *,
     dsn: str | None = None,
     tables: Sequence[str] = (),
-    tls: Tls = "verify-full",
+    tls: str = "verify-full",
     ca_file: Path | None = None,
     surroundings: Surroundings | None = None,
 ) -> InitResult:
@@ -70,6 +70,8 @@ def init(
     Raise ConfigurationError for a password in `dsn`, for an unknown table, and when nothing could be migrated.
     """
     around = surroundings or Surroundings()
+    if tls not in TLS:
+        raise ConfigurationError(f"--tls is one of {', '.join(TLS)}")
     connection = _connection(dsn, around.environment, {"tls": tls, "ca_file": ca_file})
     with source.connect(connection.config, connection.environment) as session:
         identity = source.source_identity(session)

@@ -32,10 +32,11 @@ _PERSONAL: Final = frozenset(
         *("email", "mail", "phone", "telephone", "tel", "fax", "mobile", "cell", "msisdn", "skype"),
         *("firstname", "lastname", "surname", "forename", "fullname", "username", "nickname", "login"),
         *("address", "address1", "address2", "street", "zip", "zipcode", "postcode", "postal", "latitude", "longitude"),
-        *("birth", "birthday", "birthdate", "dob", "gender", "sex", "religion", "nationality", "ethnicity"),
+        *("emails", "phones", "addresses", "gender", "sex", "religion", "nationality", "ethnicity"),
         *("ssn", "passport", "iban", "bic", "creditcard", "cardnumber", "ip", "ipaddress", "signature", "photo"),
     }
 )
+_BIRTH: Final = frozenset({"birth", "birthday", "birthdate", "born", "dob"})
 _SECRET: Final = frozenset({"password", "passwd", "pwd", "secret", "token", "apikey", "salt", "hash", "pin", "cvv"})
 _OF_NAMES: Final = frozenset(
     {"first", "last", "middle", "full", "given", "family", "maiden", "user", "contact", "nick", "legal", "sur"}
@@ -113,15 +114,18 @@ def is_long(column: Column, sample: ColumnSample) -> bool:
 def _sensitive(table: str, column: Column, sample: ColumnSample) -> str:
     named = words(column.name)
     joined = {*named, *("".join(pair) for pair in itertools.pairwise(named))}
-    if column.base.name in ("inet", "cidr"):
+    base = column.element or column.base
+    if base.name in ("inet", "cidr"):
         return "looks personal: an address on the network"
-    if not (is_text(column) or column.base.name in ("date", "bytea", "uuid")):
+    if base.category == "D":
+        return "looks personal" if _BIRTH & joined else ""
+    if base.category != "S" and base.kind != "e" and base.name not in ("bytea", "uuid"):
         return "looks personal" if _is_number_of_person(column, joined) else ""
     if _SECRET & joined:
         return "looks secret"
-    if is_long(column, sample):
+    if is_text(column) and is_long(column, sample):
         return ""
-    if _PERSONAL & joined or _is_name_of_person(table, named):
+    if (_PERSONAL | _BIRTH) & joined or _is_name_of_person(table, named):
         return "looks personal"
     return _by_content(table, named, sample)
 

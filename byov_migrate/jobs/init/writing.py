@@ -191,15 +191,15 @@ def _suggestions(proposal: Proposal) -> Iterator[str]:
             yield from ["#", "# [[nodes]]", f"# label = {quoted(label)}", f"# table = {quoted(table.name)}"]
             yield f"# column = {quoted(column)}"
     for link in proposal.links:
-        yield from _link(link)
+        yield from _link(link) if link.is_complete else ()
+    away = dict.fromkeys(f"{link.source} to {_shown(link.target)}" for link in proposal.links if not link.is_complete)
+    if away:
+        yield "#"
+        yield from _comment(f"Foreign keys that lead to tables not chosen here: {', '.join(away)}.")
 
 
 def _link(link: Link) -> Iterator[str]:
-    yield "#"
-    if not link.is_complete:
-        yield from _comment(f"{link.source} also points to {_shown(link.target)}, which is not chosen here")
-        return
-    yield from ["# [[links]]", f"# type = {quoted(link.type)}"]
+    yield from ["#", "# [[links]]", f"# type = {quoted(link.type)}"]
     yield from [f"# source = {quoted(link.source)}", f"# target = {quoted(link.target)}"]
     if link.foreign_key is not None:
         yield f"# foreign_key = {quoted(link.foreign_key)}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from byov_migrate import source
-from byov_migrate.config import Config
+from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import Interrupted, MigrationError
 from byov_migrate.jobs import table_work
 from byov_migrate.jobs.planning.stored import looked_at
@@ -15,20 +15,24 @@ from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models
 from byov_migrate.source import Session, TableReader
 from byov_migrate.state.keyfile import open_hash_key
+from byov_migrate.state.ledger import Ledger
 from byov_migrate.state.scope import Difference, compare, table_fields
 from byov_migrate.target import provision
-from byov_migrate.target.wire import Index, Server
+from byov_migrate.target.wire import Server, ServerKind
 
 
 @dataclass(frozen=True, slots=True)
 class TargetLook:
-    """What answers at the URL, asked by reads alone. `kind` None: it was not reached, and `problem` says why."""
+    """What answers at the URL, asked by reads alone. `kind` None: it was not reached, and `problem` says why.
+
+    mode: how rows will be written. project: as an index of ours names it, None while there is none.
+    """
 
     kind: str | None
+    mode: str
     round_trip_s: float | None = None
+    project: str | None = None
     problem: str | None = None
-    indexes: tuple[Index, ...] = field(default=(), repr=False)
-    server: Server | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,11 @@ class StateLook:
     to_clear: Mapping[str, int] = field(default_factory=dict)
     problem: str | None = None
 
+    def embeds_again(self, table: str) -> bool:
+        """Whether a setting was changed that all stored vectors of a table hang on."""
+        mine = (change for change in self.changes if change.field.startswith(f"tables[{table}]."))
+        return any(change.change == "re-embed" for change in mine)
+
 
 def look_at_target(config: Config, around: Surroundings) -> TargetLook:
     """Ask once, without patience: a plan is worth having without an answer."""
@@ -66,8 +75,14 @@ def look_at_target(config: Config, around: Surroundings) -> TargetLook:
     except Interrupted:
         raise
     except MigrationError as error:
-        return TargetLook(None, problem=str(error))
-    return TargetLook(server.kind, round_trip_s, None, tuple(indexes), server)
+        return TargetLook(None, _assumed_mode(config), problem=str(error))
+    project = indexes[0].project if indexes else None
+    return TargetLook(server.kind, table_work.write_mode(config, server), round_trip_s, project)
+
+
+def _assumed_mode(config: Config) -> str:
+    kind: ServerKind = "cloud" if config.target.is_cloud else "platform"
+    return table_work.write_mode(config, Server(kind, "", None))
 
 
 def look_at_state(
@@ -76,7 +91,7 @@ def look_at_state(
     session: Session,
     readers: Sequence[TableReader],
     models: Models,
-    indexes: Sequence[Index],
+    project: str | None,
 ) -> StateLook:
     """Compare the state with the configuration and the ends, as the next run would. Nothing is locked or changed."""
     if not config.state_path.exists():
@@ -86,15 +101,11 @@ def look_at_state(
             written = scope.fields()
             names = [table.name for table in config.tables]
             stored = {name: ledger.count_records(name) for name in names}
-            current = _current_fields(config, around, session, readers, models, indexes)
+            current = _current_fields(config, around, session, readers, models, project)
             changes = tuple(map(_change, compare(written, current)))
-            to_clear = {
-                name: sum(ledger.count_vectors(name, item.property_name) for item in config.table(name).embeddings
-                          if item.vector is None)
-                for name in names
-                if not config.state.vectors and _clears(name, changes)
-            }  # fmt: skip
-            return StateLook(True, stored, changes, to_clear)
+            to_clear = {name: _vectors_made(config.table(name), ledger) for name in names if _clears(name, changes)}
+            to_clear = {} if config.state.vectors else to_clear
+            return StateLook(exists=True, stored=stored, changes=changes, to_clear=to_clear)
     except Interrupted:
         raise
     except MigrationError as error:
@@ -107,12 +118,11 @@ def _current_fields(
     session: Session,
     readers: Sequence[TableReader],
     models: Models,
-    indexes: Sequence[Index],
+    project: str | None,
 ) -> dict[str, object]:
     identity = source.source_identity(session)
     system = config.state.source_id or identity.system_identifier or "hidden"
     digests = open_hash_key(config.hash_key, around.environment, create=False)
-    project = indexes[0].project if indexes else None
     fields: dict[str, object] = {**table_work.place_fields(system, identity.database, digests, project)}
     for table, reader in zip(config.tables, readers, strict=True):
         texts = [item for item in table.embeddings if item.vector is None and item.model]
@@ -120,6 +130,12 @@ def _current_fields(
         key = [column.name for column in reader.shape.key]
         fields |= table_fields(table, key, fingerprints, reader.shape.signatures)
     return fields
+
+
+def _vectors_made(table: TableConfig, ledger: Ledger) -> int:
+    """Stored vectors that a model made."""
+    made = (item.property_name for item in table.embeddings if item.vector is None)
+    return sum(ledger.count_vectors(table.name, name) for name in made)
 
 
 def _change(difference: Difference) -> Change:

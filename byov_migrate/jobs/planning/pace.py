@@ -77,7 +77,8 @@ def writing_seconds(rows: float, kind: str | None, requests: int, round_trip_s: 
 
 def rows_a_batch(rows_a_second: float, batch_rows: int, page_rows: int) -> float:
     """A slow model sends what a few seconds make; a fast one sends full batches."""
-    pages = max(math.ceil(rows_a_second * PAGE_PATIENCE_S / page_rows), 1)
+    ready = min(rows_a_second * PAGE_PATIENCE_S, batch_rows)
+    pages = max(math.ceil(ready / page_rows), 1)
     return float(min(pages * page_rows, batch_rows))
 
 

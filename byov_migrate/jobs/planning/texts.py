@@ -14,6 +14,7 @@ from byov_migrate.jobs.backfill import PAGE_ROWS_EMBEDDED
 from byov_migrate.jobs.planning.arithmetic import Estimate, exactly, mean_of, share_of
 from byov_migrate.jobs.planning.pace import measured_seconds
 from byov_migrate.jobs.planning.sampling import Sample, every_row
+from byov_migrate.jobs.planning.volumes import MEASURED_ROWS, vector_bytes
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models
 from byov_migrate.records import Row, Vector
@@ -30,7 +31,8 @@ class EmbeddingForecast:
 
     texts: rows that have something to embed. tokens: read by the model, prompt and special ones included; whole_tokens:
     before anything was cut. long: share of the texts that are longer than the window. seconds: of embedding all of it;
-    tokens_a_second: as measured on `device`. Of ready vectors there is only `texts`.
+    tokens_a_second: as measured on `device`.
+    vector_bytes: of one on the way. Of ready vectors there is only `texts`.
     """
 
     property_name: str
@@ -47,7 +49,7 @@ class EmbeddingForecast:
     window: int | None = None
     tokens_a_second: float | None = None
     measured_s: float = 0.0
-    vectors: Vector | None = field(default=None, repr=False)  # some that were made while measuring
+    vector_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,12 @@ class _Counts:
 
 def ready_vectors(item: EmbeddingConfig, number: int, dimension: int | None, sample: Sample) -> EmbeddingForecast:
     """An embedding whose vectors are there."""
-    flags = [row.row.contents[number] is not None for row in sample.rows] + [False] * len(sample.rejected)
+    found = [row.row.contents[number] for row in sample.rows]
+    flags = [content is not None for content in found] + [False] * len(sample.rejected)
     there = share_of(flags, sample.population).times(sample.population)
-    return EmbeddingForecast(item.property_name, dimension, there)
+    some: list[Vector] = [content for content in found if isinstance(content, np.ndarray)][:MEASURED_ROWS]
+    size = vector_bytes(dimension or 0, np.stack(some) if some else None)
+    return EmbeddingForecast(item.property_name, dimension, there, vector_bytes=size)
 
 
 def forecast_texts(
@@ -90,12 +95,12 @@ def forecast_texts(
     counts = _sampled(sample, number, lengths)
     if reader is not None:
         counts = _counted(reader, number, encoder, long_text, around)
-    measured = measure(
-        encoder, texts, lengths, PAGE_ROWS_EMBEDDED, monotonic=around.monotonic, is_stopped=around.stop.is_set
-    )
+    tokens = counts.over_rows([length.read if length else 0 for length in counts.lengths])
+    some = list(zip(texts, lengths, strict=True))
+    clock, stopped = around.monotonic, around.stop.is_set
+    measured = measure(encoder, some, PAGE_ROWS_EMBEDDED, tokens.value, monotonic=clock, is_stopped=stopped)
     _require_going_on(around)
     paces = [part.seconds / part.tokens for part in measured.slices if part.tokens]
-    tokens = counts.over_rows([length.read if length else 0 for length in counts.lengths])
     long = [length.is_long for length in counts.lengths if length]
     return EmbeddingForecast(
         property_name=item.property_name,
@@ -112,7 +117,7 @@ def forecast_texts(
         window=encoder.window,
         tokens_a_second=measured.tokens_a_second if paces else None,
         measured_s=sum(part.seconds for part in measured.slices),
-        vectors=measured.vectors if np.any(measured.vectors) else None,
+        vector_bytes=vector_bytes(encoder.dimension, measured.vectors),
     )
 
 

@@ -29,21 +29,21 @@ class RowBytes:
     vectors: float
 
 
-def row_bytes(documents: Sequence[Document], dimensions: Sequence[int], vectors: Sequence[Vector | None]) -> RowBytes:
-    """From bodies as they are sent. `vectors`: for each embedding some real ones, shape (n, dimension), or None."""
+def row_bytes(documents: Sequence[Document], vector_sizes: Sequence[float]) -> RowBytes:
+    """From bodies as they are sent; `vector_sizes`: of each embedding's."""
     if not documents:
         return RowBytes(0.0, 0.0)
     some = documents[:MEASURED_ROWS]
     record = sum(len(orjson.dumps({**item.properties, "byovBatch": BATCH_NAME})) + 1 for item in some) / len(some)
     carried = 0.0
-    for number, (dimension, made) in enumerate(zip(dimensions, vectors, strict=True)):
-        share = sum(item.text_hashes[number] is not None for item in documents) / len(documents)
-        carried += share * _vector_bytes(dimension, made)
+    for number, size in enumerate(vector_sizes):
+        carried += size * sum(item.text_hashes[number] is not None for item in documents) / len(documents)
     return RowBytes(record, carried)
 
 
-def _vector_bytes(dimension: int, made: Vector | None) -> float:
-    """Of an item of the vectors call."""
+def vector_bytes(dimension: int, made: Vector | None) -> float:
+    """Of an item of the vectors call. `made`: some real ones, shape (n, dimension), zeros left out; else by chance."""
+    made = made[made.any(axis=1)] if made is not None else None
     if made is None or not len(made):
         made = np.random.default_rng(1).standard_normal((4, dimension)).astype(np.float32)
         made /= np.linalg.norm(made, axis=1, keepdims=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byov_migrate.jobs.verify.job import Wanted, verify, wanted
+from byov_migrate.jobs.verify.job import verify
 from byov_migrate.jobs.verify.results import (
     SampleProof,
     TableVerification,
@@ -16,10 +16,8 @@ __all__ = [
     "SampleProof",
     "TableVerification",
     "Verification",
-    "Wanted",
     "read_report",
     "reported_keys",
     "to_report",
     "verify",
-    "wanted",
 ]

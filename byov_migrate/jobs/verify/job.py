@@ -55,8 +55,7 @@ class Wanted:
         return kinds_of(self.skip)
 
 
-def wanted(*, skip: Sequence[str] = (), stop_after: int | None = None, restart: bool = False) -> Wanted:
-    """As the command line says it. Raise ConfigurationError for a tier that is none."""
+def _wanted(skip: Sequence[str], stop_after: int | None, *, restart: bool) -> Wanted:
     known = get_args(Tier)
     for name in skip:
         if name not in known:
@@ -69,14 +68,25 @@ def scratch_path(state: Path) -> Path:
     return state.with_name(f"{state.name}.verify")
 
 
-def verify(config: Config, *, asked: Wanted | None = None, surroundings: Surroundings | None = None) -> Verification:
+def verify(
+    config: Config,
+    *,
+    skip: Sequence[str] = (),
+    stop_after: int | None = None,
+    restart: bool = False,
+    surroundings: Surroundings | None = None,
+) -> Verification:
     """Compare every row with its record, every vector with the one that was sent.
 
+    skip: parts to leave out, of rows, values, vectors, text. stop_after: so many differences are enough. restart:
+    forget what a killed verify has read.
+
     Writers and syncs may go on meanwhile: what the next sync takes care of is counted as behind and is no difference.
-    A verify that is killed goes on where it was, for a day. Raise Refused when there is no state, or when model or ends
-    are others than the state's; Interrupted after a stop; Unavailable while another verify of this state is at work.
+    A verify that is killed goes on where it was, for a day. Raise ConfigurationError for a part that is none, Refused
+    when there is no state, or when model or ends are others than the state's; Interrupted after a stop; Unavailable
+    while another verify of this state is at work.
     """
-    around, chosen = surroundings or Surroundings(), asked or Wanted()
+    around, chosen = surroundings or Surroundings(), _wanted(skip, stop_after, restart=restart)
     table_work.require_known_tables(config)
     with reading(config, around) as ends:
         path = scratch_path(config.state_path)

@@ -26,7 +26,10 @@ UNHASHABLE = "-"
 
 @dataclass(frozen=True)
 class Subject:
-    """A table with its two ends. indexes: one an embedding, None where RushDB has none of that size."""
+    """A table with its two ends. indexes: one an embedding, None where RushDB has none of that size.
+
+    columns: the properties that columns become. allowed: every name that a record may have.
+    """
 
     ends: Reading
     table: TableConfig
@@ -34,21 +37,13 @@ class Subject:
     plans: tuple[EmbeddingPlan, ...]
     composer: Composer
     indexes: tuple[Index | None, ...]
+    columns: frozenset[str]
+    allowed: frozenset[str]
 
     @property
     def properties(self) -> tuple[str, ...]:
         """The embedding properties, in order."""
         return tuple(plan.config.property_name for plan in self.plans)
-
-    @property
-    def columns(self) -> frozenset[str]:
-        """The properties that columns become."""
-        return frozenset(self.table.outgoing_name(column) for column in self.table.columns)
-
-    @property
-    def allowed(self) -> frozenset[str]:
-        """Every name that a record may have."""
-        return frozenset(item.property_name for item in leaving(self.table)) | set(self.table.keep_properties)
 
     def source_rows(self, rows: Sequence[Row | Rejected]) -> list[SourceRow]:
         """Rows as what is compared. Expected scores of ready vectors are computed here, the others the state knows."""
@@ -148,7 +143,9 @@ def examine(ends: Reading, table: TableConfig, models: Models) -> Subject:
     fingerprints = tuple(plan.fingerprint for plan in plans)
     composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints)
     indexes = tuple(_fitting(plan, here, table.label) for plan in plans)
-    return Subject(ends, table, reader, plans, composer, indexes)
+    columns = frozenset(table.outgoing_name(column) for column in table.columns)
+    allowed = frozenset(item.property_name for item in leaving(table)) | set(table.keep_properties)
+    return Subject(ends, table, reader, plans, composer, indexes, columns, allowed)
 
 
 def _reader(ends: Reading, table: TableConfig, known: Mapping[str, Index]) -> TableReader:

@@ -1,0 +1,30 @@
+"""What one part of a check has learned and another needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from byov_migrate.digests import Digests
+from byov_migrate.embed import ModelIdentity
+from byov_migrate.jobs.check.state_file import StateFacts
+from byov_migrate.source import SourceIdentity, TableShape
+
+
+@dataclass
+class Seen:
+    """Filled on the way; what is not there could not be learned, and its own finding says why.
+
+    rows: of each table, near enough; dimensions: of ready vectors by table name and embedding property; project: of the
+    target, told by any index.
+    """
+
+    identity: SourceIdentity | None = None
+    shapes: dict[str, TableShape] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    dimensions: dict[tuple[str, str], int] = field(default_factory=dict)
+    models: dict[str, ModelIdentity] = field(default_factory=dict)
+    state: StateFacts | None = None
+    digests: Digests | None = field(default=None, repr=False)
+    project: str | None = None
+    target_answers: bool = False
+    source_offset_s: float | None = None

@@ -1,0 +1,240 @@
+"""Schemas that `init` was not made for: what it prints is taken unedited, but for the model's path."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from byov_migrate import backfill, load_config, plan, sandbox
+from byov_migrate.config import parse_config
+from byov_migrate.jobs.check import check
+from byov_migrate.jobs.init import InitResult, init
+from byov_migrate.jobs.surroundings import Surroundings
+from tests.models import make_tiny_model
+
+SCHEMAS = Path(__file__).parents[1] / "schemas"
+KEY = "key-of-a-test"
+PERSONAL = (
+    "@example.org",
+    "+49",
+    "192.0.2.1",
+    "Market Street",
+    "Harbour Road",
+    "1970-01-01",
+    "hunted-for",
+    "First1",
+    "Last1",
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A database, a RushDB, a folder: all that a newcomer has."""
+
+    folder: Path
+    dsn: str
+    url: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the configuration reads."""
+        return {"DATABASE_URL": self.dsn, "RUSHDB_URL": self.url, "RUSHDB_API_KEY": KEY}
+
+    @property
+    def around(self) -> Surroundings:
+        """Surroundings with it."""
+        return Surroundings(environment=self.environment)
+
+    def fill(self, schema: str) -> None:
+        """Make the tables and rows of a file in tests/schemas."""
+        self.execute((SCHEMAS / f"{schema}.sql").read_text(encoding="utf-8"))
+
+    def execute(self, statements: str) -> None:
+        """Change the database."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(statements)
+
+    def init(self, *tables: str) -> InitResult:
+        """Propose, and keep the text as a file with the model's path set."""
+        result = init(tables=tables, surroundings=self.around)
+        edited = result.text.replace('"models/EDIT-ME"', '"tiny"')
+        (self.folder / "new.toml").write_text(edited, encoding="utf-8")
+        return result
+
+    def stored(self) -> str:
+        """Everything that RushDB holds, as text."""
+        headers = {"authorization": f"Bearer {KEY}"}
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            body = {"where": {}, "limit": 1000}
+            return client.post(f"{self.url}/api/v1/records/search", json=body, headers=headers).text
+
+
+@pytest.fixture
+def start(database: str, tmp_path: Path) -> Iterator[Start]:
+    """An empty database and a sandbox."""
+    make_tiny_model(tmp_path / "tiny")
+    with sandbox.running(tmp_path / "sandbox", KEY) as target:
+        yield Start(tmp_path, database, target.url)
+
+
+STORED = {
+    "rental": {"Film": (120, 120)},
+    "music": {"Track": (300, 300)},
+    "clinic": {"WorkOrder": (114, 114), "Passage": (60, 120), "Note": (45, 45), "BackOfficeNote": (40, 40)},
+}
+"""Label -> rows and vectors. Rows that count as deleted are not among them."""
+
+
+@pytest.mark.parametrize("schema", STORED)
+def test_what_init_prints_is_taken_by_check_plan_and_backfill(start: Start, schema: str) -> None:
+    """Nothing is edited but the model's path, and no row is rejected."""
+    start.fill(schema)
+    start.init()
+    config = load_config(start.folder / "new.toml", start.environment)
+    checked = check(config, surroundings=start.around)
+    assert [item for item in checked.findings if item.verdict == "fail"] == []
+    assert len(plan(config, surroundings=start.around).tables) == len(STORED[schema])
+    result = backfill(config, surroundings=start.around)
+    assert {table.label: (table.rows_stored, table.vectors_stored) for table in result.tables} == STORED[schema]
+    assert [table.rejects for table in result.tables] == [0] * len(result.tables)
+    again = check(config, surroundings=start.around)
+    assert [item for item in again.findings if item.verdict == "fail"] == []
+
+
+@pytest.mark.parametrize("schema", STORED)
+def test_nothing_personal_and_no_withheld_text_is_stored(start: Start, schema: str) -> None:
+    """Also under names that say nothing: contents decide."""
+    start.fill(schema)
+    start.init()
+    backfill(load_config(start.folder / "new.toml", start.environment), surroundings=start.around)
+    stored = start.stored()
+    for text in (*PERSONAL, "thoughtful tale", "replace the filter", "evening round", "house rules", "about supplies"):
+        assert text not in stored, text
+
+
+@pytest.mark.parametrize("schema", STORED)
+def test_a_proposal_holds_no_value_of_any_row(start: Start, schema: str) -> None:
+    """Names of tables and columns alone, on stdout as on stderr."""
+    start.fill(schema)
+    result = start.init()
+    for text in (*PERSONAL, "thoughtful", "corridor", "NUMBER", "Rock", "Trailers", "PG-13", "north"):
+        assert text not in result.text, text
+
+
+def test_long_text_is_embedded_and_withheld_and_its_words_with_it(start: Start) -> None:
+    """A search column holds the text word by word."""
+    start.fill("rental")
+    result = start.init()
+    [film] = result.tables
+    assert "description" not in film.columns
+    assert film.withheld == ("description",)
+    assert film.embeddings[0].template == "{title}\n{description}"
+    assert film.left_out == {"fulltext": "holds the words of a text that stays"}
+    assert film.changed_by == ("last_update", True)
+    assert film.nodes == ("rating",)
+
+
+def test_tables_named_are_proposed_with_the_links_between_them(start: Start) -> None:
+    """A foreign key, and a table that only joins two others."""
+    start.fill("rental")
+    result = start.init("film", "public.language", "actor")
+    assert [table.label for table in result.tables] == ["Film", "Language", "Actor"]
+    suggestions = uncommented(result.text)
+    links = suggestions["links"]
+    assert {(link["source"], link["target"], link["type"]) for link in links} == {
+        ("Film", "Language", "LANGUAGE"),
+        ("Film", "Language", "ORIGINAL_LANGUAGE"),
+        ("Actor", "Film", "FILM"),
+    }
+    assert [link["through"] for link in links if "through" in link] == ["public.film_actor"]
+    assert suggestions["nodes"][0] == {"label": "Rating", "table": "public.film", "column": "rating"}
+
+
+def uncommented(text: str) -> dict[str, list[dict[str, str]]]:
+    """The configuration with its suggestions taken, parsed; that it is accepted is part of what is tested."""
+    head, _, tail = text.partition("# Records for distinct values")
+    kept = [line.removeprefix("# ") for line in tail.splitlines() if " = " in line or line.startswith("# [[")]
+    given = tomllib.loads(head + "\n".join(kept))
+    parse_config(given, {}, base=Path(), stem="x")
+    return given
+
+
+def test_a_key_that_is_an_address_stays_at_home(start: Start) -> None:
+    """RushDB gets its keyed hash."""
+    start.fill("clinic")
+    note = next(table for table in start.init().tables if table.name == "public.notes")
+    assert note.hash_key_values
+    assert note.columns == ("deleted_at", "updated_at")
+    assert set(note.left_out) == {"Author's mail", "password", "created_by"}
+    assert note.deleted_when == "deleted_at is not null"
+
+
+def test_vectors_that_are_there_need_no_model(start: Start) -> None:
+    """Of pgvector, and arrays of one length; ratings of different lengths are a list."""
+    start.fill("clinic")
+    result = start.init("passages")
+    [passages] = result.tables
+    assert [(item.vector, item.template) for item in passages.embeddings] == [
+        ("embedding", "{passage}"),
+        ("other", None),
+    ]
+    assert "ratings" in passages.columns
+    assert not result.needs_model
+    assert "models" not in tomllib.loads(result.text)
+
+
+def test_names_that_queries_cannot_write_are_changed_and_others_kept(start: Start) -> None:
+    """Reserved ones too; letters of any language are letters."""
+    start.fill("clinic")
+    order = next(table for table in start.init().tables if table.label == "WorkOrder")
+    assert order.rename == {
+        "Order No.": "orderNo",
+        "Ward #": "ward",
+        "100% sure?": "workOrder100Sure",
+        "data": "workOrderData",
+        "{odd}": "odd",
+        "who called": "whoCalled",
+        "__hidden": "hidden",
+        "Updated At": "updatedAt",
+    }
+    assert order.types == {"Cost": "text", "Exact": "text"}
+    assert set(order.left_out) == {"Reach", "payload"}
+    assert order.changed_by == ("Updated At", False)
+
+
+def test_a_table_without_a_key_is_named_with_the_reason(start: Start) -> None:
+    """And so is one that the role may not read."""
+    start.fill("clinic")
+    others = start.init().others
+    assert "neither a primary key nor a unique index" in others["public.heap"]
+    assert others["public.ward_passage"] == "only joins other tables"
+
+
+def test_rows_beyond_the_first_thousand_are_sampled_too(start: Start) -> None:
+    """The oldest rows of a large table often lack what the newer ones have."""
+    start.execute(
+        "CREATE TABLE post (id int PRIMARY KEY, body text);"
+        "INSERT INTO post SELECT n, CASE WHEN n > 2000 THEN"
+        " 'Enough words to be taken for a text by whoever reads the number ' || n END"
+        " FROM generate_series(1, 30000) AS n; ANALYZE post"
+    )
+    [post] = start.init().tables
+    assert post.withheld == ("body",)
+    assert post.rows == 30000
+
+
+def test_every_server_version_is_looked_at_alike(any_database: str, tmp_path: Path) -> None:
+    """Catalogues differ between versions."""
+    start = Start(tmp_path, any_database, "http://127.0.0.1:9")
+    start.fill("rental")
+    [film] = start.init().tables
+    assert (film.withheld, film.nodes, len(film.columns)) == (("description",), ("rating",), 12)
+    config = load_config(start.folder / "new.toml", start.environment)
+    failed = {item.about for item in check(config, surroundings=start.around).findings if item.verdict == "fail"}
+    assert failed == {"target", "model text"}

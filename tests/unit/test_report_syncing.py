@@ -1,0 +1,76 @@
+"""What a sync prints, and the metrics it leaves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from byov_migrate.jobs.dry_run import SyncForecast, TableForecast
+from byov_migrate.jobs.metrics import Metrics, TableMetrics
+from byov_migrate.jobs.sync import SyncResult, TableSync
+from byov_migrate.report.metrics import render_metrics
+from byov_migrate.report.syncing import print_forecast, print_sync
+
+NOTHING = TableSync("public.job", "Job", "window", "complete: every change", 5, 0, 0, 0, 2, 0, 0, 0, 0.5, 0.0)
+FIGURES = {"created": 1, "updated": 2, "deleted": 3, "rejected_new": 0, "seconds": 1.5, "strategy": "window"}
+
+
+def test_nothing_that_happened_is_nothing_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Cron would turn a line into a mail; old rejects are no news either."""
+    print_sync(SyncResult((NOTHING, NOTHING)))
+    assert capsys.readouterr().out == ""
+    assert SyncResult((NOTHING,)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
+        replace(NOTHING, created=1200),
+        replace(NOTHING, updated=1200),
+        replace(NOTHING, deleted=1200),
+        replace(NOTHING, rejected_new=1200),
+    ],
+)
+def test_whatever_happened_is_one_line(happened: TableSync, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the guarantee, and when deletes were last looked for."""
+    print_sync(SyncResult((happened, NOTHING)))
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert "1,200" in out
+    assert "deletes last looked for 1970-01-01 00:00:00Z; complete: every change" in out
+
+
+def test_a_sync_ends_3_for_new_rejects_alone() -> None:
+    """Each morning's run must not complain of last week's."""
+    assert SyncResult((NOTHING, replace(NOTHING, rejected_new=1))).exit_code == 3
+
+
+def test_a_forecast_is_printed_also_when_there_is_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """A person asked."""
+    forecast = TableForecast("public.job", "Job", "complete", sweep=False, unchanged=1, to_create=2, to_update=3,
+                             to_delete=4, rejected=5)  # fmt: skip
+    print_forecast(SyncForecast((forecast,)))
+    out = capsys.readouterr().out
+    assert "Job: 2 to make, 3 to change, 4 known to delete (no sweep), 5 would be rejected" in out
+    assert "nothing was written" in out
+
+
+def test_metrics_are_told_by_table_and_labels_are_escaped() -> None:
+    """A guarantee may quote names; a quote or a line break would break the whole file."""
+    last = {**FIGURES, "guarantee": 'complete if "at"\nis set'}
+    text = render_metrics(Metrics((TableMetrics('a"b', "Job", 12.5, None, 7, 1, last),), 3))
+    assert 'byov_migrate_last_complete_sync_timestamp_seconds{table="a\\"b"} 12.5\n' in text
+    assert 'byov_migrate_sync_updated_rows{table="a\\"b"} 2\n' in text
+    assert 'guarantee="complete if \\"at\\"\\nis set"} 1\n' in text
+    assert "byov_migrate_last_sync_exit_code 3\n" in text
+    assert "last_sweep" not in text  # nobody has looked yet
+    for line in text.splitlines():
+        assert line.startswith(("# HELP byov_migrate_", "# TYPE byov_migrate_", "byov_migrate_"))
+
+
+def test_before_the_first_sync_there_are_the_records_and_no_invented_zero() -> None:
+    """A missing figure alerts, a zero hides."""
+    text = render_metrics(Metrics((TableMetrics("job", "Job", None, None, 7, 0, {}),), None))
+    assert 'byov_migrate_records{table="job"} 7\n' in text
+    assert "sync" not in text
