@@ -211,7 +211,7 @@ class _Gatherer:
         return TableEvidence(
             table=table.name,
             label=table.label,
-            columns=_columns_read(table, self.ends.reader(table).shape.key),
+            columns=columns_read(table, self.ends.reader(table).shape.key),
             filters=tuple(f"{item.name} {item.operator}" for item in table.where),
             records=self._count(table, {}),
             sent=tuple(self._sent(table)),
@@ -234,15 +234,11 @@ class _Gatherer:
         return self._count(table, {name: {"$exists": True}})
 
     def _withheld(self, table: TableConfig) -> Iterator[Withheld]:
-        carriers = list(_silent_carriers(table))
-        for name in carriers:
+        for name in silent_carriers(table):
             empty = self._count(table, {name: {"$in": [""]}})
             yield Withheld(name, "property that carries a vector", self._there(table, name), empty)
-        left = {item.property_name for item in leaving(table)}
-        for column in staying(table):
-            if column not in carriers:
-                is_askable = _ASKABLE.fullmatch(column) is not None and column not in left
-                yield Withheld(column, "column that stays", self._there(table, column) if is_askable else None)
+        for column, is_askable in columns_that_stay(table):
+            yield Withheld(column, "column that stays", self._there(table, column) if is_askable else None)
 
     def _embeddings(self, table: TableConfig, proved: TableVerification) -> Iterator[EmbeddingEvidence]:
         fields = self.ends.state.scope.fields()
@@ -278,7 +274,7 @@ class _Gatherer:
         return TokenLengths(tuple(encoder.count_tokens(texts)), proved.rows, encoder.window)
 
 
-def _columns_read(table: TableConfig, key: Sequence[Any]) -> tuple[str, ...]:
+def columns_read(table: TableConfig, key: Sequence[Any]) -> tuple[str, ...]:
     """Columns that are looked at, each once."""
     names = [*(column.name for column in key), *table.columns, *staying(table)]
     names += [column for item in table.embeddings for column in _columns_embedded(item)]
@@ -293,7 +289,18 @@ def _columns_embedded(item: EmbeddingConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item.text.columns)) if item.text else ()
 
 
-def _silent_carriers(table: TableConfig) -> Iterator[str]:
+def columns_that_stay(table: TableConfig) -> Iterator[tuple[str, bool]]:
+    """Columns whose name is not that of a carrier, and whether RushDB can be asked for a property of that name.
+
+    It cannot when another column leaves under it, or when the name is no identifier: RushDB takes no other.
+    """
+    carriers, left = set(silent_carriers(table)), {item.property_name for item in leaving(table)}
+    for column in staying(table):
+        if column not in carriers:
+            yield column, _ASKABLE.fullmatch(column) is not None and column not in left
+
+
+def silent_carriers(table: TableConfig) -> Iterator[str]:
     """Properties that carry a vector and have to be empty."""
     for item in table.embeddings:
         if not item.send_text:
@@ -321,13 +328,13 @@ def _runs(state: State) -> Iterator[RunEvidence]:
             ended_at=run["ended_at"],
             exit_code=run["exit_code"],
             digest=_digest_of(state, run["id"]),
-            rows=sum(map(_rows_written, tables)),
+            rows=sum(map(rows_written, tables)),
             deleted=sum(item.get("deleted", 0) for item in tables),
             seconds=sum(item.get("seconds", 0.0) for item in tables),
         )
 
 
-def _rows_written(summary: Mapping[str, Any]) -> int:
+def rows_written(summary: Mapping[str, Any]) -> int:
     """A backfill counts its rows, a sync those it made and those it wrote over."""
     rows = summary.get("rows", summary.get("created", 0) + summary.get("updated", 0))
     return int(rows)

@@ -48,7 +48,9 @@ def test_a_replica_tells_how_far_it_is_behind(servers_root: Path, tmp_path: Path
             assert read_standing(first).lag_s is None
             on_primary.execute("CREATE TABLE job (id int)")
             deadline = time.monotonic() + 20
-            while read_standing(second).lag_s != 0:
+            while (
+                not on_standby.execute("SELECT to_regclass('job')").fetchall()[0][0] or read_standing(second).lag_s != 0
+            ):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             on_standby.execute("SELECT pg_wal_replay_pause()")

@@ -123,11 +123,13 @@ def _sensitive(table: str, column: Column, sample: ColumnSample) -> str:
         return "looks personal" if _is_number_of_person(column, joined) else ""
     if _SECRET & joined:
         return "looks secret"
-    if is_text(column) and is_long(column, sample):
-        return ""
-    if (_PERSONAL | _BIRTH) & joined or _is_name_of_person(table, named):
-        return "looks personal"
-    return _by_content(table, named, sample)
+    is_prose = is_text(column) and is_long(column, sample)
+    return "" if is_prose else _by_name(table, named, joined) or _by_content(table, named, sample)
+
+
+def _by_name(table: str, named: Sequence[str], joined: Collection[str]) -> str:
+    telling = (_PERSONAL | _BIRTH) & set(joined)
+    return "looks personal" if telling or _is_name_of_person(table, named) else ""
 
 
 def _is_number_of_person(column: Column, joined: Collection[str]) -> bool:
