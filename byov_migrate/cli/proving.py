@@ -76,7 +76,10 @@ def _require_ready(html: Path | None) -> None:
 def _show(config: Config, result: Verification, html: Path | None, around: Surroundings) -> None:
     if html is None:
         return
+    import logging
+
     from byov_migrate.jobs.evidence import gather
     from byov_migrate.report.evidence import render, write_page
 
+    logging.getLogger("matplotlib").addHandler(logging.NullHandler())  # cron would mail that it looks for fonts
     write_page(render(gather(config, result, surroundings=around)), html)

@@ -11,6 +11,7 @@ import numpy as np
 
 from byov_migrate.config import LongText
 from byov_migrate.embed.budget import plan_batches
+from byov_migrate.embed.contention import processor_time
 from byov_migrate.embed.encoding import Encoder
 from byov_migrate.records import Vector
 
@@ -37,9 +38,13 @@ class Slice:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was timed, warm-up left out. `vectors`: some of those made, float32, shape (n, dimension)."""
+    """What was timed, warm-up left out. `vectors`: some of those made, float32, shape (n, dimension).
+
+    processor_share: of the processor time that was asked for, what other programs left; 1 on a machine of one's own.
+    """
 
     slices: tuple[Slice, ...]
+    processor_share: float
     vectors: Vector = field(repr=False)
 
     @property
@@ -105,7 +110,7 @@ def measure(
     """
     readable = [(text, length.read) for text, length in texts if length.read]
     if not readable:
-        return Measured((), np.empty((0, encoder.dimension), dtype=np.float32))
+        return Measured((), 1.0, np.empty((0, encoder.dimension), dtype=np.float32))
     pages = [_batches(readable[start : start + page_texts], encoder) for start in range(0, len(readable), page_texts)]
     step = max(len(pages[0]) // 2, 1)
     warm_up = _part(pages[0], 0, step)
@@ -117,7 +122,9 @@ def measure(
     batch_s = warm_s / len(pages[0][::step])
     a_slice = max(round(min(SLICE_S, budget_s / effort.slices) / batch_s), 2)
     timed = _timed(encoder, _parts(pages, a_slice), monotonic)
-    return Measured(tuple(_until_certain(timed, effort, budget_s, is_stopped)), vectors)
+    before = processor_time()
+    slices = tuple(_until_certain(timed, effort, budget_s, is_stopped))
+    return Measured(slices, processor_time().share_since(before), vectors)
 
 
 def _timed(encoder: Encoder, parts: Iterable[list[str]], monotonic: Callable[[], float]) -> Iterator[Slice]:

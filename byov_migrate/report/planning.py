@@ -23,6 +23,7 @@ CLASSES = {
     "another": "another migration: refused with this state",
 }
 _SECONDS_SHOWN = 600
+_BUSY = 0.1
 
 
 def print_plan(result: PlanResult) -> None:
@@ -73,11 +74,17 @@ def _time(table: TablePlan) -> str:
     for item in table.embeddings:
         if item.tokens_a_second:
             place = f"on {item.device} in {item.dtype}"
-            parts.append(f"{item.tokens_a_second:,.0f} tokens/s measured {place} with model {item.model}")
+            parts.append(f"{item.tokens_a_second:,.0f} tokens/s measured {place} with model {item.model}{_busy(item)}")
     if timing.seconds.value:
         parts.append(f"{timing.slowest} is the slowest stage")
         parts.append(f"RushDB needs {_duration(timing.writing)} of that (assumed)")
     return "; ".join(parts)
+
+
+def _busy(item: EmbeddingForecast) -> str:
+    """What others took; the interval reaches down to a machine without them."""
+    taken = 1 - item.processor_share
+    return f" while other programs took {taken:.0%} of the processor time it could have used" if taken > _BUSY else ""
 
 
 def _leaving(table: TablePlan) -> Iterator[str]:

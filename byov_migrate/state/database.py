@@ -106,6 +106,8 @@ def translated_errors(path: Path) -> Iterator[None]:
         raise
     except DatabaseError as error:
         raise _from_sqlite(error.orig, path) from error
+    except sqlite3.DatabaseError as error:  # from a connection that SQLAlchemy did not open
+        raise _from_sqlite(error, path) from error
     except OSError as error:
         raise _from_os(error, path) from error
 

@@ -130,7 +130,8 @@ def test_text_in_rushdb_that_was_to_stay_is_told_although_verify_left_it_out(mig
     spoiled = {**plain, "byovKey": "100000", "descriptionAlt": "eight words", "note": "more"}
     sent = {"label": migration.label, "data": [spoiled], "options": {"suggestTypes": True}}
     migration.target.post("/records/import/json", sent)
-    migration.run("verify", "--skip", "text", "--html", "report.html")
+    done = migration.run("verify", "-q", "--skip", "text", "--html", "report.html")
+    assert done.stderr.splitlines()[:-1] == []
     page = (migration.folder / "report.html").read_text(encoding="utf-8")
     for name in ("descriptionAlt", "note"):
         assert f"something stands in {name}, which was to stay or to be empty: 1 of {ROWS + 1} records" in page
@@ -171,6 +172,20 @@ def test_nothing_has_to_be_pushed_aside_to_be_read(browser: Tab, tmp_path: Path,
     assert shown <= there == width
     wide = "[...document.querySelectorAll('.wide')].filter(one => one.scrollWidth > one.clientWidth + 1).length"
     assert browser.value(wide) == 0
+
+
+@needs_browser
+def test_a_name_without_end_widens_its_table_alone(browser: Tab, tmp_path: Path) -> None:
+    """The rest of the page stays readable beside one name that cannot be broken."""
+    name = "x" * 200
+    browser.show(360)
+    table = made_table(table=name, label=name)
+    table = replace(table, embeddings=(replace(table.embeddings[0], property_name=name, model=name),))
+    found = made_evidence(Difference("values", name, name)).found
+    found = replace(found, tables=(replace(found.tables[0], table=name, label=name),))
+    browser.open(written(tmp_path, name=name, tables=(table, replace(table, embeddings=())), found=found))
+    shown, there = browser.value(WIDTHS)
+    assert shown <= there == 360
 
 
 @needs_browser

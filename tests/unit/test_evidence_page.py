@@ -21,7 +21,7 @@ from byov_migrate.report.evidence.sections import LISTED
 from byov_migrate.state.comparison import KINDS, Difference
 from tests.evidences import ROWS, made_evidence, made_run, made_table, made_verification
 
-pytest.importorskip("matplotlib", reason="the report extra is not installed")
+matplotlib = pytest.importorskip("matplotlib", reason="the report extra is not installed")
 
 MISSING = Difference("missing", "17", "")
 VOID = {"meta", "link", "br"}
@@ -168,6 +168,14 @@ def test_pictures_take_their_colours_from_the_page() -> None:
 def test_the_same_evidence_gives_the_same_page() -> None:
     """Two prints of one proof can be laid side by side."""
     assert render(made_evidence()) == render(made_evidence())
+
+
+def test_pictures_are_the_same_whatever_matplotlib_is_set_to() -> None:
+    """A settings file in the working directory would change a proof, or run a program for it."""
+    plain = render(made_evidence())
+    with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 30, "text.usetex": True}):
+        assert render(made_evidence()) == plain
+        assert matplotlib.rcParams["font.size"] == 30
 
 
 def test_a_page_without_models_runs_or_vectors_can_be_made() -> None:

@@ -77,6 +77,14 @@ def test_a_rate_that_varies_widens_the_interval() -> None:
     assert busy.share > 2 * calm.share
 
 
+def test_on_a_busy_machine_the_interval_reaches_down_to_a_free_one() -> None:
+    """Measured beside others that may end: a third of the processor may become all of it."""
+    alone, beside = (pace.measured_seconds(exactly(1000), [0.01] * 12, share) for share in (1.0, 1 / 3))
+    assert beside.value == alone.value
+    assert beside.low == pytest.approx(alone.value / 3)
+    assert beside.high > alone.high
+
+
 def test_without_texts_there_is_nothing_to_embed() -> None:
     """Tables of ready vectors."""
     assert pace.measured_seconds(exactly(0), []) == exactly(0.0)

@@ -39,12 +39,17 @@ class Timing:
     slowest: str
 
 
-def measured_seconds(tokens: Estimate, paces: Sequence[float]) -> Estimate:
-    """Seconds to embed these tokens. `paces`: seconds a token, of each slice that was timed."""
+def measured_seconds(tokens: Estimate, paces: Sequence[float], processor_share: float = 1.0) -> Estimate:
+    """Seconds to embed these tokens. `paces`: seconds a token, of each slice that was timed.
+
+    processor_share: what others left of the processor. They may end, and then it is quicker by that; or get more.
+    """
     if not paces or not tokens.value:
         return exactly(0.0)
     mean = math.fsum(paces) / len(paces)
-    return product(tokens, _pace(mean, paces)).times(1 + OWN_SHARE)
+    found = product(tokens, _pace(mean, paces)).times(1 + OWN_SHARE)
+    low = min(found.low, found.value * processor_share)
+    return Estimate(found.value, low, found.high * (1 + (1 - processor_share) / 2))
 
 
 def _pace(mean: float, paces: Sequence[float]) -> Estimate:

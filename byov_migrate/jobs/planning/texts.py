@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +33,8 @@ class EmbeddingForecast:
 
     texts: rows that have something to embed. tokens: read by the model, prompt and special ones included; whole_tokens:
     before anything was cut. long: share of the texts that are longer than the window. seconds: of embedding all of it;
-    tokens_a_second: as measured on `device`.
+    tokens_a_second: as measured on `device`,
+    with that share of the processor time that was asked for.
     vector_bytes: of one on the way. Of ready vectors there is only `texts`.
     """
 
@@ -48,6 +51,7 @@ class EmbeddingForecast:
     dtype: str | None = None
     window: int | None = None
     tokens_a_second: float | None = None
+    processor_share: float = 1.0
     measured_s: float = 0.0
     vector_bytes: float = 0.0
 
@@ -97,8 +101,11 @@ def forecast_texts(
         counts = _counted(reader, number, encoder, long_text, around)
     tokens = counts.over_rows([length.read if length else 0 for length in counts.lengths])
     some = list(zip(texts, lengths, strict=True))
-    clock, stopped = around.monotonic, around.stop.is_set
-    measured = measure(encoder, some, PAGE_ROWS_EMBEDDED, tokens.value, monotonic=clock, is_stopped=stopped)
+    timed = partial(measure, monotonic=around.monotonic, is_stopped=around.stop.is_set)
+    # As in the pipeline, in a thread of its own: on a busy machine torch was seen to be three times as slow in the
+    # main thread, whose helpers wait by spinning as long as there are no more of them than processors.
+    with ThreadPoolExecutor(1, thread_name_prefix="embed") as thread:
+        measured = thread.submit(timed, encoder, some, PAGE_ROWS_EMBEDDED, tokens.value).result()
     _require_going_on(around)
     paces = [part.seconds / part.tokens for part in measured.slices if part.tokens]
     long = [length.is_long for length in counts.lengths if length]
@@ -110,7 +117,8 @@ def forecast_texts(
         whole_tokens=counts.over_rows([length.whole if length else 0 for length in counts.lengths]),
         long=share_of(long, max(round(counts.population * len(long) / max(len(counts.lengths), 1)), len(long))),
         long_text=long_text,
-        seconds=measured_seconds(tokens, paces),
+        seconds=measured_seconds(tokens, paces, measured.processor_share),
+        processor_share=measured.processor_share,
         model=name,
         device=encoder.device,
         dtype=encoder.dtype,

@@ -73,8 +73,9 @@ def table(
     names = list(head)
     columns = element("tr", [element("th", name, scope="col") for name in names])
     body = [_row(list(row), names) for row in rows]
-    whole = (element("caption", caption), element("thead", columns), element("tbody", body))
-    return element("div", element("table", *whole, class_="stacked" if stacked else None), class_="wide", tabindex="0")
+    parts = (element("caption", caption), element("thead", columns), element("tbody", body))
+    whole = element("table", *parts, class_="stacked" if stacked else None)
+    return element("div", whole, class_="wide", tabindex="0", role="group")
 
 
 def _row(cells: list[Content], names: list[str | Markup]) -> Markup:

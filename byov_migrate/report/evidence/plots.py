@@ -101,11 +101,13 @@ def draw_scores(scores: Sequence[Mapping[int, int]], bins: int, name: str, summa
 @contextmanager
 def _drawing(name: str, summary: str) -> Iterator[tuple[Axes, Callable[[], Markup]]]:
     """Axes to draw on, and what turns them into SVG. name: unique in the page."""
-    from matplotlib import rc_context
+    from matplotlib import rc_context, rcdefaults, rcParams
     from matplotlib.figure import Figure
 
     made = io.StringIO()
-    with rc_context(_SETTINGS):
+    with rc_context():
+        rcdefaults()  # a matplotlibrc in the working directory would redraw a proof, or run LaTeX for it
+        rcParams.update(_SETTINGS)
         figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
         axes = figure.subplots()
         axes.locator_params(axis="y", nbins=4, integer=False)

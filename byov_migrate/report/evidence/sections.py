@@ -35,7 +35,8 @@ KINDS: Mapping[str, tuple[str, str]] = {
 def verdict(judgement: Judgement) -> Markup:
     """The first thing that is read."""
     notes = element("ul", [element("li", note) for note in judgement.notes]) if judgement.notes else ""
-    return element("section", element("p", judgement.sentence), notes, class_=f"verdict {judgement.mood}", role="note")
+    sentence, look = element("p", judgement.sentence), f"verdict {judgement.mood}"
+    return element("section", sentence, notes, class_=look, aria_label="Verdict")
 
 
 def counts(evidence: Evidence) -> Markup:
