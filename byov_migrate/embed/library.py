@@ -15,8 +15,8 @@ from byov_migrate.embed.device import Placement
 from byov_migrate.embed.model_files import ModelFiles, staged
 from byov_migrate.errors import ConfigurationError, PersonNeeded
 
-# Batches are cut to the exact length of their texts, so there are hundreds of shapes; by default oneDNN, and torch above
-# it, keep what they made for a thousand of them, and memory grows for the whole run.
+# Batches are cut to the exact length of their texts, so there are hundreds of shapes; by default oneDNN, and torch
+# above it, keep what they made for a thousand of them, and memory grows for the whole run.
 KERNEL_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16", "LRU_CACHE_CAPACITY": "128"}
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 

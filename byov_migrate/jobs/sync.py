@@ -109,9 +109,10 @@ def sync(
 
     full: read and compare every row, and look for deletes. confirm_deletes: delete, however many rows are gone.
     accept: "source", with full, after the database was moved, failed over or altered. models: to be kept loaded from
-    one sync to the next. Raise Refused before the backfill is complete or when the
-    source is another one, ConsentNeeded at a ceiling, ConfigurationError when changes cannot be seen; nothing is lost
-    then, and what was written stays.
+    one sync to the next.
+
+    Raise Refused before the backfill is complete or when the source is another one, ConsentNeeded at a ceiling,
+    ConfigurationError when changes cannot be seen; nothing is lost then, and what was written stays.
     """
     around = surroundings or Surroundings()
     table_work.require_known_tables(config)
