@@ -184,7 +184,7 @@ def _decide(plan: _Plan, key: str, records: Mapping[str, Stored], known: str | N
 
 def _spare_the_known(ends: Ends, work: TableWork, plan: _Plan) -> None:
     """A record whose key was altered is another key's by the ledger: that key's repair gives it back."""
-    holders = ends.state.mending.holders(work.table.name, list(plan.delete))
+    holders = ends.state.ledger.holders(work.table.name, list(plan.delete))
     for record_id, holder in holders.items():
         if holder != plan.delete[record_id]:
             del plan.delete[record_id]
@@ -234,7 +234,7 @@ def _clear(ends: Ends, name: str, delivery: Delivery, plan: _Plan) -> None:
     """Leave one record a key that has a row, of which nothing is known, and none of other keys."""
     journal = ends.state.journal
     ends.state.cursors.distrust(name)
-    ends.state.mending.point(name, plan.point)
+    ends.state.journal.point(name, plan.point)
     journal.begin_removal(name, [*plan.gone, *plan.forget])
     ids = list(plan.delete)
     for start in range(0, len(ids), KEYS_AT_ONCE):

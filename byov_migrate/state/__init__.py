@@ -9,7 +9,6 @@ from pathlib import Path
 from byov_migrate.state.cursors import Cursors
 from byov_migrate.state.journal import Journal
 from byov_migrate.state.ledger import Ledger
-from byov_migrate.state.mending import Mending
 from byov_migrate.state.reports import Reports
 from byov_migrate.state.runs import Runs
 from byov_migrate.state.scope import Scope
@@ -29,7 +28,6 @@ class State:
     cursors: Cursors
     cache: VectorCache
     reports: Reports
-    mending: Mending
 
     def close(self) -> None:
         """Give the file back."""
@@ -52,5 +50,4 @@ def open_state(path: Path, clock: Callable[[], float], *, create: bool, keep_vec
         Cursors(store),
         VectorCache(store),
         Reports(store),
-        Mending(store),
     )

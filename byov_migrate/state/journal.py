@@ -100,6 +100,16 @@ class Journal:
                 keys = [item.document.key for item in batch.rows]
                 _unsettle(connection, table, keys, with_vectors=batch.way == "rewrite")
 
+    def point(self, table: str, record_ids: Mapping[str, str]) -> None:
+        """Key -> record id: from now on that is the key's record, to be written whole by the next sync or repair."""
+        rows = [
+            {"table_name": table, "key": key, "record_id": record_id, "hash": UNSETTLED, "batch": ""}
+            for key, record_id in record_ids.items()
+        ]
+        with self._store.writing() as connection:
+            _insert_all(connection, schema.ledger, rows)
+            _unsettle(connection, table, list(record_ids), with_vectors=True)
+
     def begin_removal(self, table: str, keys: Sequence[str]) -> None:
         """Record that these records are about to be deleted: a row that comes back meanwhile is a new one."""
         with self._store.writing() as connection:

@@ -52,6 +52,17 @@ class Ledger:
             for key, row in found.items()
         }
 
+    def holders(self, table: str, record_ids: Sequence[str]) -> dict[str, str]:
+        """Record id -> key, of those records that the ledger knows."""
+        found: dict[str, str] = {}
+        columns = schema.ledger.c
+        query = select(columns.record_id, columns.key).where(columns.table_name == table)
+        with self._store.reading() as connection:
+            for start in range(0, len(record_ids), KEYS_A_QUERY):
+                some = columns.record_id.in_(record_ids[start : start + KEYS_A_QUERY])
+                found.update({row.record_id: row.key for row in connection.execute(query.where(some))})
+        return found
+
     def record_ids(self, table: str, keys: Sequence[str]) -> dict[str, str]:
         """Key -> RushDB id of the stored records among these keys."""
         return {key: known.record_id for key, known in self.known(table, keys, ()).items()}

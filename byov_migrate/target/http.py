@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import ssl
 import threading
 from collections.abc import Callable
@@ -88,6 +89,23 @@ class HttpClient:
         answer = _decoded(response, key_has_worked=self.key_has_worked)
         self.key_has_worked = True
         return answer
+
+
+def clock_offset_s(config: TargetConfig, clock: Callable[[], float]) -> float | None:
+    """How far the target's clock is ahead of `clock`, by the Date of an answer that needs no key, cut to the second.
+
+    None where that cannot be told.
+    """
+    try:
+        with httpx.Client(
+            trust_env=False, verify=_tls(config), proxy=config.proxy, timeout=CONNECT_TIMEOUT_S
+        ) as client:
+            before = clock()
+            told = client.get(f"{config.base_url}/api/v1/settings").headers.get("date", "")
+            between = (before + clock()) / 2
+        return email.utils.parsedate_to_datetime(told).timestamp() + 0.5 - between
+    except (httpx.HTTPError, ValueError, PersonNeeded):
+        return None
 
 
 def _tls(config: TargetConfig) -> ssl.SSLContext | bool:

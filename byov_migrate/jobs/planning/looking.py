@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from byov_migrate import source
 from byov_migrate.config import Config, TableConfig
@@ -41,14 +42,18 @@ class Change:
 
     field: str
     change: str
-    old: object
-    new: object
+    old: Any
+    new: Any
     meaning: str
 
 
 @dataclass(frozen=True, slots=True)
 class StateLook:
-    """What is stored already. `stored`: records by table. `problem`: why the state could not be compared."""
+    """What is stored already.
+
+    stored: records by table. to_clear: unchanged texts by table that would be embedded again, because a property
+    disappears from records whose vector nobody has kept. problem: why the state could not be compared.
+    """
 
     exists: bool
     stored: Mapping[str, int] = field(default_factory=dict)
@@ -103,8 +108,9 @@ def look_at_state(
             stored = {name: ledger.count_records(name) for name in names}
             current = _current_fields(config, around, session, readers, models, project)
             changes = tuple(map(_change, compare(written, current)))
-            to_clear = {name: _vectors_made(config.table(name), ledger) for name in names if _clears(name, changes)}
-            to_clear = {} if config.state.vectors else to_clear
+            gone = [name for name in names if _outgoing(written, name) - _outgoing(current, name)]
+            costly = () if config.state.vectors else gone  # a property that disappears erases a vector
+            to_clear = {name: _vectors_made(config.table(name), ledger) for name in costly}
             return StateLook(exists=True, stored=stored, changes=changes, to_clear=to_clear)
     except Interrupted:
         raise
@@ -119,11 +125,11 @@ def _current_fields(
     readers: Sequence[TableReader],
     models: Models,
     project: str | None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     identity = source.source_identity(session)
     system = config.state.source_id or identity.system_identifier or "hidden"
     digests = open_hash_key(config.hash_key, around.environment, create=False)
-    fields: dict[str, object] = {**table_work.place_fields(system, identity.database, digests, project)}
+    fields: dict[str, Any] = {**table_work.place_fields(system, identity.database, digests, project)}
     for table, reader in zip(config.tables, readers, strict=True):
         texts = [item for item in table.embeddings if item.vector is None and item.model]
         fingerprints = {item.property_name: models.identity(item.model or "").fingerprint for item in texts}
@@ -142,14 +148,7 @@ def _change(difference: Difference) -> Change:
     return Change(difference.field, difference.change, difference.old, difference.new, str(difference))
 
 
-def _clears(table: str, changes: Sequence[Change]) -> bool:
-    """Whether a property disappears from stored records, which costs a vector that nobody has kept."""
-    fields = {f"tables[{table}].{name}" for name in ("columns", "rename")}
-    return any(item.field in fields and _names(item.old) - _names(item.new) for item in changes)
-
-
-def _names(setting: object) -> set[str]:
-    """Column names of a list, or pairs of a renaming."""
-    if isinstance(setting, Mapping):
-        return {f"{column} as {name}" for column, name in setting.items()}
-    return set(setting) if isinstance(setting, list) else set()
+def _outgoing(fields: Mapping[str, Any], table: str) -> set[str]:
+    """Names of the properties that a table's columns become."""
+    renamed = fields.get(f"tables[{table}].rename") or {}
+    return {renamed.get(column, column) for column in fields.get(f"tables[{table}].columns") or ()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byov_migrate.config import Config, EmbeddingConfig
+from byov_migrate.config import Config, EmbeddingConfig, LongText
 from byov_migrate.errors import Interrupted
 from byov_migrate.jobs.backfill import PAGE_ROWS_EMBEDDED
 from byov_migrate.jobs.planning.arithmetic import Estimate, exactly, mean_of, share_of
@@ -24,7 +24,7 @@ from byov_migrate.source import TableReader
 
 if TYPE_CHECKING:
     from byov_migrate.embed import Encoder
-    from byov_migrate.embed.measuring import TextLength
+    from byov_migrate.embed.measuring import Measured, TextLength
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,12 @@ class EmbeddingForecast:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Of all rows, or of those drawn: a length a row, None without text."""
+    """Of all rows: texts, tokens read and whole, and the share of texts that are long."""
 
-    lengths: tuple[TextLength | None, ...]
-    population: int
-
-    def over_rows(self, values: Sequence[float]) -> Estimate:
-        return mean_of(values, self.population).times(self.population)
+    texts: Estimate
+    tokens: Estimate
+    whole_tokens: Estimate
+    long: Estimate
 
 
 def ready_vectors(item: EmbeddingConfig, number: int, dimension: int | None, sample: Sample) -> EmbeddingForecast:
@@ -90,62 +89,83 @@ def forecast_texts(
 
     number: the embedding's place. Raise Interrupted after a stop, and what loading the model raises.
     """
-    from byov_migrate.embed.measuring import measure, text_lengths
+    from byov_migrate.embed.measuring import text_lengths
 
     name = item.model or ""
     encoder, long_text = models.encoder(name), config.models[name].long_text
     texts = [content for row in sample.rows if isinstance(content := row.row.contents[number], str)]
     lengths = text_lengths(encoder, texts, long_text)
-    counts = _sampled(sample, number, lengths)
-    if reader is not None:
+    if reader is None:
+        counts = _estimated(sample, number, lengths)
+    else:
         counts = _counted(reader, number, encoder, long_text, around)
-    tokens = counts.over_rows([length.read if length else 0 for length in counts.lengths])
-    some = list(zip(texts, lengths, strict=True))
-    timed = partial(measure, monotonic=around.monotonic, is_stopped=around.stop.is_set)
-    # As in the pipeline, in a thread of its own: on a busy machine torch was seen to be three times as slow in the
-    # main thread, whose helpers wait by spinning as long as there are no more of them than processors.
-    with ThreadPoolExecutor(1, thread_name_prefix="embed") as thread:
-        measured = thread.submit(timed, encoder, some, PAGE_ROWS_EMBEDDED, tokens.value).result()
-    _require_going_on(around)
+    measured = _measured(encoder, list(zip(texts, lengths, strict=True)), counts.tokens.value, around)
     paces = [part.seconds / part.tokens for part in measured.slices if part.tokens]
-    long = [length.is_long for length in counts.lengths if length]
     return EmbeddingForecast(
         property_name=item.property_name,
         dimension=encoder.dimension,
-        texts=share_of([length is not None for length in counts.lengths], counts.population).times(counts.population),
-        tokens=tokens,
-        whole_tokens=counts.over_rows([length.whole if length else 0 for length in counts.lengths]),
-        long=share_of(long, max(round(counts.population * len(long) / max(len(counts.lengths), 1)), len(long))),
+        texts=counts.texts,
+        tokens=counts.tokens,
+        whole_tokens=counts.whole_tokens,
+        long=counts.long,
         long_text=long_text,
-        seconds=measured_seconds(tokens, paces, measured.processor_share),
-        processor_share=measured.processor_share,
+        seconds=measured_seconds(counts.tokens, paces, measured.processor_share),
         model=name,
         device=encoder.device,
         dtype=encoder.dtype,
         window=encoder.window,
         tokens_a_second=measured.tokens_a_second if paces else None,
+        processor_share=measured.processor_share,
         measured_s=sum(part.seconds for part in measured.slices),
         vector_bytes=vector_bytes(encoder.dimension, measured.vectors),
     )
 
 
-def _sampled(sample: Sample, number: int, lengths: Sequence[TextLength]) -> _Counts:
-    found = iter(lengths)
-    drawn = [next(found) if isinstance(row.row.contents[number], str) else None for row in sample.rows]
-    return _Counts((*drawn, *[None] * len(sample.rejected)), sample.population)
+def _estimated(sample: Sample, number: int, lengths: Sequence[TextLength]) -> _Counts:
+    """From the rows drawn; those without text, and those that are rejected, count as nothing."""
+    rows, drawn = sample.population, iter(lengths)
+    by_row = [next(drawn) if isinstance(row.row.contents[number], str) else None for row in sample.rows]
+    by_row += [None] * len(sample.rejected)
+    texts = share_of([length is not None for length in by_row], rows).times(rows)
+    return _Counts(
+        texts,
+        mean_of([length.read if length else 0 for length in by_row], rows).times(rows),
+        mean_of([length.whole if length else 0 for length in by_row], rows).times(rows),
+        share_of([length.is_long for length in lengths], round(texts.value)),
+    )
 
 
-def _counted(reader: TableReader, number: int, encoder: Encoder, long_text: str, around: Surroundings) -> _Counts:
-    """Every row of the table, read in pages."""
+def _counted(reader: TableReader, number: int, encoder: Encoder, long_text: LongText, around: Surroundings) -> _Counts:
+    """Of every row of the table, read in pages."""
     from byov_migrate.embed.measuring import text_lengths
 
-    lengths: list[TextLength | None] = []
+    texts = tokens = whole = long = 0
     for page in every_row(reader, 1000):
         _require_going_on(around)
-        contents = [row.contents[number] if isinstance(row, Row) else None for row in page]
-        found = iter(text_lengths(encoder, [text for text in contents if isinstance(text, str)], long_text))  # type: ignore[arg-type]
-        lengths += [next(found) if isinstance(text, str) else None for text in contents]
-    return _Counts(tuple(lengths), len(lengths))
+        contents = (row.contents[number] for row in page if isinstance(row, Row))
+        lengths = text_lengths(encoder, [text for text in contents if isinstance(text, str)], long_text)
+        texts += len(lengths)
+        tokens += sum(length.read for length in lengths)
+        whole += sum(length.whole for length in lengths)
+        long += sum(length.is_long for length in lengths)
+    return _Counts(exactly(texts), exactly(tokens), exactly(whole), exactly(long / texts if texts else 0.0))
+
+
+def _measured(
+    encoder: Encoder, texts: Sequence[tuple[str, TextLength]], tokens: float, around: Surroundings
+) -> Measured:
+    """Timed as in the pipeline, in a thread of its own.
+
+    On a busy machine torch was seen to be three times as slow in the main thread: its helpers wait there by spinning,
+    as long as there are no more of them than processors.
+    """
+    from byov_migrate.embed.measuring import measure
+
+    timed = partial(measure, monotonic=around.monotonic, is_stopped=around.stop.is_set)
+    with ThreadPoolExecutor(1, thread_name_prefix="embed") as thread:
+        measured = thread.submit(timed, encoder, texts, PAGE_ROWS_EMBEDDED, tokens).result()
+    _require_going_on(around)
+    return measured
 
 
 def _require_going_on(around: Surroundings) -> None:
