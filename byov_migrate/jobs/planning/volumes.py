@@ -14,11 +14,11 @@ BATCH_NAME = "0" * 16
 RECORD_ID = "0" * 36
 MEASURED_ROWS = 200
 
-# Of the state, in bytes, measured by filling states of 2,000 and 200,000 rows: what a record and a vector take beside
+# Of the state, in bytes, measured by filling states of 2,000 and 50,000 rows: what a record and a vector take beside
 # their key, pages that are half full included, and what is there whatever it holds.
-STATE_RECORD_BYTES = 190
-STATE_VECTOR_BYTES = 150
-STATE_BASE_BYTES = 200_000
+STATE_RECORD_BYTES = 125
+STATE_VECTOR_BYTES = 110
+STATE_BASE_BYTES = 250_000
 
 
 @dataclass(frozen=True, slots=True)
