@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -97,21 +96,6 @@ class Encoder:
         Raise PersonNeeded when the device fails or one text alone exceeds its memory.
         """
         return self._encode(self._prepare(texts))
-
-    def encode_stream(self, windows: Iterable[Sequence[str]]) -> Generator[Encoded, None, None]:
-        """`encode_documents` of each window in turn; the next one is tokenised in a thread meanwhile.
-
-        `windows` is drawn from in the caller's thread, one ahead of what was yielded.
-        """
-        with ThreadPoolExecutor(1, thread_name_prefix="tokenize") as thread:
-            waiting = None
-            for texts in windows:
-                upcoming = thread.submit(self._prepare, texts)
-                if waiting is not None:
-                    yield self._encode(waiting.result())
-                waiting = upcoming
-            if waiting is not None:
-                yield self._encode(waiting.result())
 
     def encode_query(self, text: str) -> Vector:
         """The vector of a search text, float32, shape (dimension,), cut to the window whatever `long_text` says.

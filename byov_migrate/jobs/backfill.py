@@ -12,7 +12,7 @@ from byov_migrate.jobs.documents import leaving, staying
 from byov_migrate.jobs.moving import Extent, Mover, move, mover, unstored
 from byov_migrate.jobs.opening import Ends, opened
 from byov_migrate.jobs.pipeline import Totals
-from byov_migrate.jobs.ranges import range_pages
+from byov_migrate.jobs.ranges import page_rows_for, range_pages
 from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models, TableWork
@@ -21,10 +21,6 @@ from byov_migrate.source import NoStrategy
 from byov_migrate.target import provision
 
 RANGE_ROWS = 10_000
-PAGE_ROWS_READY = 1000
-PAGE_ROWS_EMBEDDED = 250
-"""Rows that are embedded together: enough to sort by length, few enough to settle within a stop's grace on a CPU, and
-a part of a full batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +134,7 @@ def _rest_of_plan(ends: Ends, name: str) -> bool:
 
 def _pages(ends: Ends, work: TableWork, left: int | None) -> Iterator[Page]:
     """The pages of every open range, in key order, at most `left` rows of them that are not stored yet."""
-    page_rows = PAGE_ROWS_EMBEDDED if work.embeds else PAGE_ROWS_READY
+    page_rows = page_rows_for(embeds=work.embeds)
     ranges = ends.state.journal.open_ranges(work.table.name)
     pages = (page for key_range in ranges for page in range_pages(work.reader, key_range, page_rows, ends.patience))
     if left is None:

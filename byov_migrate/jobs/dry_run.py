@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from byov_migrate import source
 from byov_migrate.config import Config, TableConfig
@@ -24,7 +23,11 @@ from byov_migrate.jobs.sync_start import (
 )
 from byov_migrate.jobs.table_work import Models, TableWork
 from byov_migrate.jobs.write_planner import WritePlanner
+from byov_migrate.target.asking import Asker
 from byov_migrate.target.delivery import Destination
+from byov_migrate.target.looking import Lookout
+from byov_migrate.target.pace import Pace
+from byov_migrate.target.provision import DEFAULT_BUDGET_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ def _forecast(ends: Reading, table: TableConfig, models: Models, now: float, *, 
     require_as_new(ends.session, since, ends.patience, accepted=full)
     strategy = None if full else choose_strategy(work.reader, since, rows_of(ends.state, table.name))
     sweep = full or is_sweep_due(since, table.sweep_every, now)
-    planner = WritePlanner(work, ends.state, partial(ends.fetch, table), lambda: False)
+    asker = Asker(ends.patience, Pace(1), DEFAULT_BUDGET_S)  # reads alone: no lost answer is waited for
+    planner = WritePlanner(work, ends.state, Lookout(ends.wire, asker, table.label).by_id, lambda: False)
     rejected = 0
     with Surveyor(work.reader, ends.state, ends.patience).survey(
         since, strategy, sweep=sweep, follows=not full

@@ -11,7 +11,6 @@ from byov_migrate import source
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.errors import ConfigurationError
-from byov_migrate.jobs.backfill import PAGE_ROWS_EMBEDDED, PAGE_ROWS_READY
 from byov_migrate.jobs.documents import VECTOR_NOTICE, Composer, Leaving, leaving, plan_digest, staying
 from byov_migrate.jobs.planning import pace, volumes
 from byov_migrate.jobs.planning.arithmetic import Estimate, share_of, total
@@ -21,6 +20,7 @@ from byov_migrate.jobs.planning.overlap import Overlap, find_overlaps
 from byov_migrate.jobs.planning.sampling import Sample, draw_sample
 from byov_migrate.jobs.planning.texts import EmbeddingForecast, forecast_texts, ready_vectors
 from byov_migrate.jobs.planning.usage import Usage, usage
+from byov_migrate.jobs.ranges import page_rows_for
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models
 from byov_migrate.source import TableReader
@@ -224,7 +224,7 @@ def _flow(
     """How `rows` of a table's `population` move: batches, requests, seconds."""
     share = rows / population if population else 0.0
     embedding = total(item.seconds.times(share) for item in forecasts)
-    page_rows = PAGE_ROWS_EMBEDDED if embedding.value else PAGE_ROWS_READY
+    page_rows = page_rows_for(embeds=bool(embedding.value))
     speed = rows / embedding.value if embedding.value else float("inf")
     batch = pace.rows_a_batch(speed, config.target.batch_rows, page_rows)
     count = partial(volumes.requests, rows, batch, len(table.embeddings), is_inline=target.mode == "inline")

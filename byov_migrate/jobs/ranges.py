@@ -14,8 +14,17 @@ from byov_migrate.source import TableReader
 from byov_migrate.target.retry import Patience, full_jitter
 
 T = TypeVar("T")
+PAGE_ROWS_READY = 1000
+PAGE_ROWS_EMBEDDED = 250
+"""Rows that are embedded together: enough to sort by length, few enough to settle within a stop's grace on a CPU, and
+a part of a full batch."""
 ATTEMPTS = 8
 """Failures in a row, about a minute of waiting: a server that restarts or a standby that cancels is back by then."""
+
+
+def page_rows_for(*, embeds: bool) -> int:
+    """Rows a page, for a table that a model embeds, or whose vectors are there."""
+    return PAGE_ROWS_EMBEDDED if embeds else PAGE_ROWS_READY
 
 
 class Persistence:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from byov_migrate import source
 from byov_migrate.config import Config, EmbeddingConfig, TableConfig
@@ -16,9 +15,7 @@ from byov_migrate.state import State, open_state
 from byov_migrate.state.keyfile import open_hash_key
 from byov_migrate.target import provision
 from byov_migrate.target.retry import Patience
-from byov_migrate.target.wire import Stored, Wire
-
-FIND_ROWS = 1000
+from byov_migrate.target.wire import Wire
 
 
 @dataclass(frozen=True)
@@ -39,15 +36,6 @@ class Reading:
             index = self.config.tables.index(table)
             self._readers[table.name] = source.open_table(self.session, table, self.digests, index)
         return self._readers[table.name]
-
-    def fetch(self, table: TableConfig, record_ids: Sequence[str]) -> dict[str, Stored]:
-        """Record id -> record as it is stored; records that are gone are absent."""
-        found: dict[str, Stored] = {}
-        for start in range(0, len(record_ids), FIND_ROWS):
-            where = {"$id": {"$in": list(record_ids[start : start + FIND_ROWS])}}
-            records, _ = self.patience.retry(partial(self.wire.find, table.label, where, limit=FIND_ROWS))
-            found |= {record.record_id: record for record in records}
-        return found
 
     def local_texts(self, table: TableConfig, embedding: EmbeddingConfig, keys: Sequence[str]) -> dict[str, str]:
         """Key -> rendered text of these rows, from PostgreSQL; rows that are gone or have no text are absent."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from byov_migrate.errors import ConfigurationError, Refused
 from byov_migrate.jobs.changes import Findings
-from byov_migrate.jobs.ranges import pages_of, whole_table
+from byov_migrate.jobs.ranges import page_rows_for, pages_of, whole_table
 from byov_migrate.jobs.table_work import TableWork
 from byov_migrate.records import Page
 from byov_migrate.source import Cursor, NoStrategy, Session, Strategy, TableReader, went_back
@@ -14,8 +14,6 @@ from byov_migrate.state import State
 from byov_migrate.state.cursors import Synced
 from byov_migrate.target.retry import Patience
 
-PAGE_ROWS_READY = 1000
-PAGE_ROWS_EMBEDDED = 250
 READ_EVERYTHING = "complete: every row is read and compared"
 
 
@@ -62,7 +60,7 @@ def rows_of(state: State, table: str) -> int:
 
 def pages_to_compare(work: TableWork, findings: Findings, patience: Patience, *, full: bool) -> Iterator[Page]:
     """The rows that changed, or all."""
-    page_rows = PAGE_ROWS_EMBEDDED if work.embeds else PAGE_ROWS_READY
+    page_rows = page_rows_for(embeds=work.embeds)
     if full:
         return whole_table(work.reader, page_rows, patience)
     return pages_of(work.reader, findings.changed.positions(), page_rows, patience)

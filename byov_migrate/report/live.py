@@ -116,6 +116,15 @@ def clock_text(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
+def size_text(count: float) -> str:
+    """`999 B`, `2.5 MB`: in thousands, as networks count."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
 def _fields(progress: Progress) -> dict[str, Any]:
     left = progress.seconds_left
     return {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from byov_migrate.errors import ConfigurationError
-from byov_migrate.report.live import clock_text
+from byov_migrate.report.live import clock_text, size_text
 
 if TYPE_CHECKING:
     from byov_migrate.jobs.plan import PlanResult, TablePlan
@@ -40,7 +40,8 @@ def _table(table: TablePlan) -> Iterator[str]:
     for item in table.embeddings:
         yield f"  texts    {item.property_name}: {_texts(item)}"
     yield f"  time     {_time(table)}"
-    yield f"  out      {_size(table.bytes_out)} in about {table.requests:,} requests; state {_size(table.state_bytes)}"
+    out, state = size_text(table.bytes_out), size_text(table.state_bytes)
+    yield f"  out      {out} in about {table.requests:,} requests; state {state}"
     yield from _leaving(table)
     for column in table.staying:
         yield f"  stays    {column}"
@@ -192,11 +193,3 @@ def _duration(estimate: Estimate) -> str:
 
 def _clock(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < _SECONDS_SHOWN / 10 else clock_text(seconds)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byov_migrate.errors import Interrupted, MigrationError, Refused, RowRefused
-from byov_migrate.report.live import clock_text
+from byov_migrate.report.live import clock_text, size_text
 
 if TYPE_CHECKING:
     from byov_migrate.embed.convert import ConvertResult
@@ -64,7 +64,7 @@ def _backfill_lines(table: TableResult) -> list[str]:
         f"  left     {', '.join(table.properties_sent)}; vectors",
         *([f"  stayed   {', '.join(table.columns_kept)}"] if table.columns_kept else []),
         f"  time     {clock_text(table.seconds)}, {_busy(table.busy)}",
-        f"  out      {_size(table.bytes_out)}{_text_rate(table)}",
+        f"  out      {size_text(table.bytes_out)}{_text_rate(table)}",
     ]
     if not table.complete:
         lines.append("  limited  the plan goes on; to continue: byov-migrate backfill")
@@ -91,14 +91,6 @@ def _moved_meanwhile(table: TableResult) -> list[str]:
 
 def _busy(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{stage} {share:.0%} busy" for stage, share in sorted(shares.items(), key=lambda item: -item[1]))
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return ""
 
 
 def print_search(result: SearchResult) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -88,9 +86,3 @@ class TableShape:
     def signatures(self) -> Mapping[str, str]:
         """Of each column in use."""
         return {column.name: column.signature for column in self.columns.values()}
-
-    @property
-    def schema_fingerprint(self) -> str:
-        """64 hex digits over the columns in use and the key; the same after a dump and restore."""
-        content = [self.signatures, [column.name for column in self.key]]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -79,22 +79,32 @@ def _begin_immediate(connection: Connection) -> None:
 
 def _check_format(engine: Engine, path: Path) -> None:
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        names = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        names = _table_names(connection)
         if not names:
             schema.metadata.create_all(connection)
             first = [{"name": "format", "value": str(schema.FORMAT)}, {"name": "state_id", "value": str(uuid.uuid4())}]
             connection.execute(insert(schema.meta), first)
             return
-        if "meta" not in names or "ledger" not in names:
-            raise Refused(f"{path.name} is a SQLite file of another program; choose another [state] url")
-        stored = int(connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "format")).scalar_one())
-        if stored > schema.FORMAT:
-            raise Refused(
-                f"the state {path.name} was written by a later version (format {stored},"
-                f" this one knows {schema.FORMAT}); upgrade byov-migrate"
-            )
+        require_our_format(connection, path)
         if missing := [table for name, table in schema.metadata.tables.items() if name not in names]:
             schema.metadata.create_all(connection, tables=missing)
+
+
+def _table_names(connection: Connection) -> set[str]:
+    return {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def require_our_format(connection: Connection, path: Path) -> int:
+    """The format of an open state. Raise Refused for a file of another program, or of a later version."""
+    if not {"meta", "ledger"} <= _table_names(connection):
+        raise Refused(f"{path.name} is a SQLite file of another program; choose another [state] url")
+    stored = int(connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "format")).scalar_one())
+    if stored > schema.FORMAT:
+        raise Refused(
+            f"the state {path.name} was written by a later version (format {stored},"
+            f" this one knows {schema.FORMAT}); upgrade byov-migrate"
+        )
+    return stored
 
 
 @contextlib.contextmanager

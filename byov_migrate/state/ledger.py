@@ -108,13 +108,6 @@ class Ledger:
         query = select(func.count()).where(columns.table_name == table, columns.key.not_in(stored))
         return self._count(query)
 
-    def rejected_keys(self, table: str, keys: Sequence[str]) -> set[str]:
-        """Those of `keys` that are rejected, accepted or not."""
-        columns = schema.reject.c
-        query = select(columns.key).where(columns.table_name == table)
-        with self._store.reading() as connection:
-            return set(keys) & set(connection.execute(query).scalars())
-
     def rejects(self, table: str | None = None) -> list[dict[str, Any]]:
         """Every reject, oldest first."""
         query = select(schema.reject).order_by(schema.reject.c.first_at)

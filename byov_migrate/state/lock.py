@@ -21,7 +21,7 @@ from byov_migrate.state.database import translated_errors
 @contextlib.contextmanager
 def run_lock(state: Path, *, command: str, now: float) -> Iterator[None]:
     """Hold the lock of a state, making its folder. Raise Busy at once when another process holds it."""
-    path = state.with_name(state.name + ".lock")
+    path = _lock_path(state)
     with translated_errors(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -32,6 +32,25 @@ def run_lock(state: Path, *, command: str, now: float) -> Iterator[None]:
             raise Busy(f"another run is at work: {_holder(path)}") from error
         _describe_holder(descriptor, command, now)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock_path(state: Path) -> Path:
+    return state.with_name(state.name + ".lock")
+
+
+def require_unlocked(state: Path) -> None:
+    """Raise Busy when a run is at work. Makes no file; a shared lock, for a moment, tells it."""
+    path = _lock_path(state)
+    if not path.exists():
+        return
+    with translated_errors(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Busy(f"another run is at work: {_holder(path)}") from error
     finally:
         os.close(descriptor)
 

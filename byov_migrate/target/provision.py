@@ -31,7 +31,7 @@ def open_wire(config: TargetConfig, read_key: Callable[[], str]) -> Wire:
     if config.wire == "engine":
         raise PersonNeeded("the v3 engine's own protocol is not spoken yet; use a RushDB with the REST API")
     timeout_s = (config.request_budget or DEFAULT_BUDGET_S) + ANSWER_MARGIN_S
-    return RestWire(HttpClient(config, read_key, timeout_s=timeout_s), is_cloud=config.is_cloud)
+    return RestWire(HttpClient(config, read_key, timeout_s=timeout_s))
 
 
 def request_budget_s(config: TargetConfig, server: Server) -> float:

@@ -25,9 +25,8 @@ _CREATE = {"suggestTypes": True, "returnResult": True}
 class RestWire:
     """One project behind the REST API."""
 
-    def __init__(self, http: HttpClient, *, is_cloud: bool) -> None:
+    def __init__(self, http: HttpClient) -> None:
         self._http = http
-        self._is_cloud = is_cloud
 
     @property
     def bytes_sent(self) -> int:

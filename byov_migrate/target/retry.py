@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
@@ -90,8 +89,3 @@ def _is_worth_it(error: BaseException) -> bool:
 
 def _error_of(state: tenacity.RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
-
-
-def interruptible_sleep(stop: threading.Event) -> Callable[[float], bool]:
-    """A sleep that ends, answering True, as soon as `stop` is set."""
-    return stop.wait

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.acceptance.migration import VECTOR_TABLE, Migration, compare_items, make_vector_table
-from tests.postgres import free_port, runner
+from tests.pooler import pooling
 
 SETTINGS = ("search_path", "statement_timeout", "default_transaction_read_only", "timezone", "extra_float_digits")
 
@@ -21,38 +18,9 @@ SETTINGS = ("search_path", "statement_timeout", "default_transaction_read_only",
 @pytest.fixture
 def pooled(migration: Migration, servers_root: Path) -> Iterator[Migration]:
     """The migration, its dsn leading through a pool of one connection."""
-    pgbouncer = shutil.which("pgbouncer")
-    if pgbouncer is None:
-        pytest.skip("no pgbouncer on this machine")
-    server, port = conninfo_to_dict(migration.dsn), free_port()
-    folder = servers_root / f"pooler-{port}"
-    folder.mkdir(mode=0o755)
-    (folder / "users").write_text(f'"{server["user"]}" "{server["password"]}"\n', encoding="utf-8")
-    (folder / "ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={server['port']}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {folder}/users\n"
-        "pool_mode = transaction\ndefault_pool_size = 1\n",
-        encoding="utf-8",
-    )
-    pooler = subprocess.Popen([pgbouncer, folder / "ini"], stderr=subprocess.DEVNULL, cwd="/", **runner())
-    migration.dsn = make_conninfo(migration.dsn, port=port)
-    try:
-        _await(migration.dsn)
+    with pooling(migration.dsn, servers_root) as dsn:
+        migration.dsn = dsn
         yield migration
-    finally:
-        pooler.terminate()
-        pooler.wait(10)
-
-
-def _await(dsn: str) -> None:
-    for _ in range(100):
-        try:
-            psycopg.connect(dsn, prepare_threshold=None).close()
-        except psycopg.OperationalError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("pgbouncer did not start")
 
 
 def settings(neighbour: psycopg.Connection) -> list[str]:

@@ -102,13 +102,13 @@ class FaultyRushDB:
 
     def wire(self, *, timeout_s: float = 5.0, **target: Any) -> RestWire:
         """The wire under test."""
-        return RestWire(self.client(timeout_s=timeout_s, **target), is_cloud=False)
+        return RestWire(self.client(timeout_s=timeout_s, **target))
 
     def honest_wire(self) -> RestWire:
         """A wire past the proxy; closed with the test."""
         if self._honest is None:
             self._honest = HttpClient(target_config(self.honest_url), lambda: self.key, timeout_s=30)
-        return RestWire(self._honest, is_cloud=False)
+        return RestWire(self._honest)
 
     def records(self, label: str) -> list[dict[str, Any]]:
         """All records of a label as they are stored, as property -> value, `__id` included."""

@@ -24,6 +24,7 @@ from byov_migrate.errors import (
     Refused,
 )
 from byov_migrate.jobs import backfill as backfill_module
+from byov_migrate.jobs import ranges
 from byov_migrate.jobs.surroundings import Progress, Surroundings
 from byov_migrate.state.lock import run_lock
 from byov_migrate.target.http import HttpClient
@@ -77,7 +78,7 @@ class Rig:
     def wire(self) -> RestWire:
         """An honest client."""
         config = TargetConfig.model_validate({"url": self.url, "api_key": {"env": "KEY"}})
-        return RestWire(HttpClient(config, lambda: KEY, timeout_s=10), is_cloud=False)
+        return RestWire(HttpClient(config, lambda: KEY, timeout_s=10))
 
     def stored(self) -> list[int]:
         """Numbers of the rows in the target, sorted; a doubled one shows twice."""
@@ -95,7 +96,7 @@ class Rig:
 def rig(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """95 rows in ranges of 30 and pages of 20."""
     monkeypatch.setattr(backfill_module, "RANGE_ROWS", 30)
-    monkeypatch.setattr(backfill_module, "PAGE_ROWS_READY", 20)
+    monkeypatch.setattr(ranges, "PAGE_ROWS_READY", 20)
     with sandbox.running(tmp_path / "sandbox", KEY, read_key="read-key") as target:
         made = Rig(tmp_path, database, target.url)
         made.execute("CREATE TABLE job (id int PRIMARY KEY, title text, pay float8, embedding real[])")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,8 @@ from byov_migrate.target.http import HttpClient
 from byov_migrate.target.rest import RestWire
 from byov_migrate.target.wire import Outbound
 from tests.models import change_json, make_tiny_model
-from tests.postgres import free_port, runner
+from tests.pooler import pooling
+from tests.postgres import free_port
 
 KEY = "key-of-a-test"
 READ_KEY = "read-key-of-a-test"
@@ -109,7 +109,7 @@ class Rig:
     def wire(self) -> Iterator[RestWire]:
         """Somebody else's client."""
         config = TargetConfig.model_validate({"url": self.url, "api_key": {"env": "KEY"}})
-        with contextlib.closing(RestWire(HttpClient(config, lambda: KEY, timeout_s=10), is_cloud=False)) as wire:
+        with contextlib.closing(RestWire(HttpClient(config, lambda: KEY, timeout_s=10))) as wire:
             yield wire
 
     def embed(self, **model: Any) -> None:
@@ -455,26 +455,6 @@ def test_nodes_that_this_version_does_not_write_end_2(rig: Rig) -> None:
 def test_a_pooler_is_seen(rig: Rig, servers_root: Path) -> None:
     """By the process that answers, which is not the one that was connected to."""
     assert rig.found("source-pooler", "ok")[0].what.startswith("no pooler")
-    pgbouncer = shutil.which("pgbouncer")
-    if pgbouncer is None:
-        pytest.skip("no pgbouncer on this machine")
-    server, port = conninfo_to_dict(rig.dsn), free_port()
-    folder = servers_root / f"checked-{port}"
-    folder.mkdir(mode=0o755)
-    (folder / "users").write_text(f'"{server["user"]}" "{server["password"]}"\n', encoding="utf-8")
-    (folder / "ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={server['port']}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {folder}/users\n"
-        "pool_mode = transaction\n",
-        encoding="utf-8",
-    )
-    pooler = subprocess.Popen([pgbouncer, folder / "ini"], stderr=subprocess.DEVNULL, cwd="/", **runner())
-    try:
-        rig.dsn = make_conninfo(rig.dsn, port=port)
-        for _ in range(50):
-            if found := rig.found("source-pooler", "ok"):
-                break
-        assert found[0].what.startswith("through a pooler")
-    finally:
-        pooler.terminate()
-        pooler.wait(10)
+    with pooling(rig.dsn, servers_root) as rig.dsn:
+        [found] = rig.found("source-pooler", "ok")
+        assert found.what.startswith("through a pooler")

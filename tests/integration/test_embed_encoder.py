@@ -200,30 +200,6 @@ def test_no_texts_give_an_empty_matrix(tmp_path: Path) -> None:
     assert (encoded.refused, encoded.truncated, encoded.tokens) == ({}, (), 0)
 
 
-def test_a_stream_gives_what_single_calls_give(tmp_path: Path) -> None:
-    """Tokenising ahead in a thread mixes nothing up."""
-    encoder = _load(make_tiny_model(tmp_path))
-    windows = [TEXTS[:3], [], TEXTS[3:]]
-    streamed = list(encoder.encode_stream(windows))
-    for texts, encoded in zip(windows, streamed, strict=True):
-        assert encoded.vectors == pytest.approx(encoder.encode_documents(texts).vectors, abs=1e-6)
-
-
-def test_a_stream_reads_one_window_ahead_and_no_more(tmp_path: Path) -> None:
-    """Memory stays bounded however many rows a table has."""
-    drawn: list[int] = []
-
-    def windows() -> Any:
-        for number in range(5):
-            drawn.append(number)
-            yield [f"text {number}"]
-
-    stream = _load(make_tiny_model(tmp_path)).encode_stream(windows())
-    next(stream)
-    assert drawn == [0, 1]
-    stream.close()
-
-
 def test_tokens_are_counted_before_anything_is_cut(tmp_path: Path) -> None:
     """The plan says how much of a text is read."""
     encoder = _load(make_tiny_model(tmp_path), document_prompt="data: ")

@@ -22,13 +22,6 @@ def db(any_database: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture
-def session(any_database: str) -> Iterator[Session]:
-    """A session of the superuser."""
-    with session_to(any_database) as opened:
-        yield opened
-
-
-@pytest.fixture
 def reader_session(any_database: str, db: psycopg.Connection[Any]) -> Iterator[Session]:
     """A session of a role that owns nothing and was granted nothing."""
     db.execute("DROP ROLE IF EXISTS reader")
@@ -205,7 +198,7 @@ def test_partitions_are_read_and_counted_as_one(db: psycopg.Connection[Any], ses
     assert reader.plan_ranges().rows == reader.shape.estimated_rows == 20
 
 
-def test_the_fingerprint_survives_a_new_table_of_the_same_shape(db: psycopg.Connection[Any], session: Session) -> None:
+def test_the_signatures_survive_a_new_table_of_the_same_shape(db: psycopg.Connection[Any], session: Session) -> None:
     """After a dump and restore all oids differ and nothing has changed."""
     db.execute("CREATE TYPE mood AS ENUM ('a'); CREATE TABLE job (id int PRIMARY KEY, m mood, v varchar(9))")
     before = table_reader(session, "job", ["m", "v"]).shape
@@ -213,7 +206,7 @@ def test_the_fingerprint_survives_a_new_table_of_the_same_shape(db: psycopg.Conn
     db.execute("CREATE TYPE mood AS ENUM ('a'); CREATE TABLE job (id int PRIMARY KEY, m mood, v varchar(9))")
     after = table_reader(session, "job", ["v", "m"]).shape
     assert before.oid != after.oid
-    assert before.schema_fingerprint == after.schema_fingerprint
+    assert before.signatures == after.signatures
     assert after.signatures["v"] == "character varying(9)"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -17,29 +16,7 @@ from byov_migrate.source import (
 )
 from byov_migrate.source.statements import Condition
 from tests.changes import FAST, WATERMARK, WINDOW, changed, cursor_of, key_sum
-from tests.postgres import read_all, session_to, table_reader
-
-
-@pytest.fixture
-def db(any_database: str) -> Iterator[psycopg.Connection[Any]]:
-    """The superuser, on each server that this machine has."""
-    with psycopg.connect(any_database, autocommit=True, prepare_threshold=None) as connection:
-        yield connection
-
-
-@pytest.fixture
-def session(any_database: str) -> Iterator[Session]:
-    """A session of the superuser."""
-    with session_to(any_database) as opened:
-        yield opened
-
-
-@pytest.fixture
-def job(db: psycopg.Connection[Any], session: Session) -> TableReader:
-    """A table of 20 rows that nobody has changed for a minute."""
-    db.execute("CREATE TABLE job (id int PRIMARY KEY, title text, gone boolean, updated_at timestamptz)")
-    db.execute("INSERT INTO job SELECT n, 'a', false, now() - interval '1 min' FROM generate_series(1, 20) n")
-    return table_reader(session, "job", where=["title = a"], deleted_when="gone = true", **FAST)
+from tests.postgres import read_all, table_reader
 
 
 @pytest.mark.parametrize("strategy", [WINDOW, WATERMARK])

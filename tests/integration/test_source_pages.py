@@ -273,16 +273,16 @@ def test_a_change_of_a_column_in_use_stops_before_the_next_page(
 
 
 def test_a_change_of_a_column_not_in_use_changes_nothing(db: psycopg.Connection[Any], session: Session) -> None:
-    """The fingerprint covers what is read, so that unrelated work on the table stops nobody."""
+    """The signatures cover what is read, so that unrelated work on the table stops nobody."""
     db.execute("CREATE TABLE job (id int PRIMARY KEY, title text)")
     db.execute("INSERT INTO job SELECT n, 't' FROM generate_series(1, 9) AS n")
     reader = table_reader(session, "job")
-    before = reader.shape.schema_fingerprint
+    before = reader.shape.signatures
     pages = reader.pages(KeyRange(1, None, None), 3)
     next(pages)
     db.execute("ALTER TABLE job ADD extra int, DROP title")
     assert len(list(pages)) == 3
-    assert table_reader(session, "job").shape.schema_fingerprint == before
+    assert table_reader(session, "job").shape.signatures == before
 
 
 def view_over(db: psycopg.Connection[Any], session: Session, values: str) -> TableReader:

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from byov_migrate.config import SourceConfig
 from byov_migrate.errors import (
@@ -23,6 +23,7 @@ from byov_migrate.errors import (
     Unavailable,
 )
 from byov_migrate.source import Session, connect, source_identity
+from tests.pooler import pooling
 from tests.postgres import (
     free_port,
     password_of,
@@ -210,35 +211,8 @@ def _wait_for(session: Session, position: str) -> None:
 @pytest.fixture
 def pooled(database: str, servers_root: Path) -> Iterator[str]:
     """A DSN through pgbouncer in transaction mode with a single server connection."""
-    pgbouncer = shutil.which("pgbouncer")
-    if pgbouncer is None:
-        pytest.skip("no pgbouncer on this machine")
-    server, port = conninfo_to_dict(database), free_port()
-    folder = servers_root / f"pgbouncer-{port}"
-    folder.mkdir(mode=0o755)
-    (folder / "users").write_text(f'"postgres" "{password_of(database)}"\n')
-    (folder / "ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={server['port']}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {folder}/users\n"
-        "pool_mode = transaction\ndefault_pool_size = 1\n"
-    )
-    pooler = subprocess.Popen([pgbouncer, folder / "ini"], stderr=subprocess.DEVNULL, cwd="/", **runner())
-    dsn = make_conninfo(database, port=port)
-    try:
-        _wait(dsn)
+    with pooling(database, servers_root) as dsn:
         yield dsn
-    finally:
-        pooler.terminate()
-        pooler.wait(10)
-
-
-def _wait(dsn: str) -> None:
-    for _ in range(100):
-        try:
-            return psycopg.connect(dsn, prepare_threshold=None).close()
-        except psycopg.OperationalError:
-            time.sleep(0.05)
-    pytest.fail("pgbouncer did not start")
 
 
 def test_a_neighbour_in_the_pool_sees_nothing_of_us(pooled: str) -> None:

@@ -12,9 +12,19 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from byov_migrate import backfill, sandbox
-from byov_migrate.errors import ConfigurationError, ConsentNeeded, Interrupted, MigrationError, PersonNeeded, Refused
-from byov_migrate.jobs.sync import sync_keys
+from byov_migrate.errors import (
+    ConfigurationError,
+    ConsentNeeded,
+    Interrupted,
+    MigrationError,
+    PersonNeeded,
+    Refused,
+    Unavailable,
+)
+from byov_migrate.jobs.sync import SyncResult, sync_keys
 from byov_migrate.jobs.watch import watch
+from byov_migrate.state.journal import Journal
+from byov_migrate.target.attaching import Attacher
 from tests.postgres import password_of
 from tests.sync_rig import EXACT, FILL, KEY, SyncRig
 
@@ -358,6 +368,60 @@ def test_a_stop_ends_a_sync_and_the_next_one_goes_on(moved: SyncRig) -> None:
     assert moved.compare() == EXACT
 
 
+def test_records_whose_rewriting_was_never_proved_keep_their_ids(
+    moved: SyncRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New records of an unproved batch are removed and made anew; links and additions hang on the old ones."""
+    before = moved.ids()
+    moved.execute("UPDATE job SET embedding = ARRAY[id, 1, 0, 0]::real[] WHERE id < 20")
+    with monkeypatch.context() as broken:
+        broken.setattr(Attacher, "attach", _away)
+        with pytest.raises(Unavailable):
+            moved.sync()
+    assert moved.compare() != EXACT
+    moved.execute("UPDATE job SET embedding = ARRAY[sin(id), cos(id), id, 1]::real[] WHERE id = 5")  # as it was before
+    moved.sync()
+    assert moved.compare() == EXACT
+    assert moved.ids() == before
+
+
+def _away(*_arguments: object) -> None:
+    raise Unavailable("target is away")
+
+
+def test_a_row_that_comes_back_while_its_removal_is_not_recorded_is_made_anew(
+    moved: SyncRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is gone, the state did not get to say so, and the row is the very same as before."""
+    moved.execute("CREATE TABLE kept AS SELECT * FROM job WHERE id = 7")
+    moved.execute("DELETE FROM job WHERE id = 7")
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "end_removal", _away)
+        with pytest.raises(Unavailable):
+            moved.sync(full=True)
+    moved.execute("INSERT INTO job SELECT * FROM kept")
+    assert moved.sync().created == 1
+    assert moved.compare() == EXACT
+
+
+def test_a_sum_of_keys_that_fits_by_chance_hides_no_delete(rig: SyncRig) -> None:
+    """One key came and one went, then the reverse: number and sum are those of the last look again."""
+    rig.now = 1_000_000.0
+    rig.table = {"deleted_when": "hits > 5"}
+    rig.backfill()
+    rig.sync()
+    rig.execute(FILL, (61, 61))
+    rig.execute("UPDATE job SET hits = 9 WHERE id = 7")
+    done = rig.sync()
+    assert (done.created, done.deleted) == (1, 1)
+    rig.execute("DELETE FROM job WHERE id = 61")
+    rig.execute("UPDATE job SET hits = 0 WHERE id = 7")
+    rig.now += 3601
+    done = rig.sync()
+    assert (done.created, done.deleted) == (1, 1)
+    assert rig.compare() == EXACT
+
+
 def test_a_watch_syncs_until_it_is_stopped(moved: SyncRig) -> None:
     """Each round brings what came meanwhile."""
     around, rounds = moved.around(), []
@@ -372,6 +436,32 @@ def test_a_watch_syncs_until_it_is_stopped(moved: SyncRig) -> None:
     assert len(rounds) == 3
     assert moved.sync().updated == 1
     assert moved.compare() == EXACT
+
+
+def test_what_was_asked_for_once_a_watch_does_once(moved: SyncRig) -> None:
+    """A full pass every few seconds would be no watch."""
+    around, strategies = moved.around(), []
+
+    def told(outcome: object) -> None:
+        assert isinstance(outcome, SyncResult)
+        strategies.append(outcome.tables[0].strategy)
+        if len(strategies) == 3:
+            around.stop.set()
+
+    watch(moved.config(), 0.01, told=told, full=True, surroundings=around)
+    assert strategies == ["full", "window", "window"]
+
+
+def test_a_record_of_which_nothing_is_known_is_written_although_its_row_has_not_changed(moved: SyncRig) -> None:
+    """A repair of it was begun and killed: no window holds the row any more."""
+    ids = moved.ids()
+    state = moved.opened_state()
+    state.runs.begin_run("repair")
+    state.journal.point("public.job", {"5": ids["5"]})
+    state.close()
+    assert moved.sync().updated == 1
+    assert moved.compare() == EXACT
+    assert moved.ids() == ids
 
 
 def test_an_accepted_move_of_the_source_is_a_full_pass(moved: SyncRig) -> None:

@@ -50,7 +50,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def wire_with(url: str, key: str) -> RestWire:
     """A wire with this key."""
     config = TargetConfig.model_validate({"url": url, "api_key": {"env": "KEY"}})
-    return RestWire(HttpClient(config, lambda: key, timeout_s=10), is_cloud=False)
+    return RestWire(HttpClient(config, lambda: key, timeout_s=10))
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from byov_migrate.jobs.backfill import BackfillResult, TableResult
 from byov_migrate.jobs.pipeline import Totals
 from byov_migrate.jobs.status import Status, TableStatus
 from byov_migrate.report import results
-from byov_migrate.report.live import clock_text
+from byov_migrate.report.live import clock_text, size_text
 
 PASSES = "state consistent; nothing to do, the next run continues"
 
@@ -194,4 +194,4 @@ SIZES = [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (2_500_000, "2.5 MB"), (3
 @pytest.mark.parametrize(("count", "text"), SIZES)
 def test_sizes(count: float, text: str) -> None:
     """In thousands, as networks count."""
-    assert results._size(count) == text
+    assert size_text(count) == text

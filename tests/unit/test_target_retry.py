@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -20,7 +19,7 @@ from byov_migrate.errors import (
     TooLarge,
     Unavailable,
 )
-from byov_migrate.target.retry import BASE_S, CAP_S, Patience, full_jitter, interruptible_sleep
+from byov_migrate.target.retry import BASE_S, CAP_S, Patience, full_jitter
 from tests.faults.virtual_time import VirtualTime
 
 
@@ -142,14 +141,6 @@ def test_each_wait_is_announced_with_its_reason() -> None:
     patience.retry(failing(Retriable("target is away")))
     patience.pause("waiting for the request to end", 7.0)
     assert told == [("target is away", 0.25), ("waiting for the request to end", 7.0)]
-
-
-def test_a_real_sleep_ends_as_soon_as_the_stop_is_set() -> None:
-    """The real one is an event's wait."""
-    stop = threading.Event()
-    assert interruptible_sleep(stop)(0.0) is False
-    stop.set()
-    assert interruptible_sleep(stop)(3600.0) is True
 
 
 def test_a_countdown_is_told_every_second_of_a_wait() -> None:

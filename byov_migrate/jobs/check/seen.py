@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from byov_migrate.digests import Digests
 from byov_migrate.embed import ModelIdentity
-from byov_migrate.jobs.check.state_file import StateFacts
 from byov_migrate.source import SourceIdentity, TableShape
+
+
+@dataclass(frozen=True, slots=True)
+class StateFacts:
+    """What a state says. `records`: table -> records proved to be stored; `scope`: what it belongs to."""
+
+    format: int
+    state_id: str
+    generation: int
+    records: Mapping[str, int]
+    scope: Mapping[str, Any]
 
 
 @dataclass

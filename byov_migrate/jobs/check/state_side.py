@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -14,14 +11,15 @@ from typing import Any
 
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.digests import Digests
-from byov_migrate.errors import Busy, PersonNeeded, Refused, Unavailable
+from byov_migrate.errors import PersonNeeded, Refused, Unavailable
 from byov_migrate.jobs.check.findings import Finding, Speaker
-from byov_migrate.jobs.check.seen import Seen
-from byov_migrate.jobs.check.state_file import read_state
+from byov_migrate.jobs.check.seen import Seen, StateFacts
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import place_fields
 from byov_migrate.state.database import NETWORK_FILE_SYSTEMS, file_system_of
 from byov_migrate.state.keyfile import open_hash_key
+from byov_migrate.state.lock import require_unlocked
+from byov_migrate.state.looking import looked_at
 from byov_migrate.state.scope import ACCEPT_SOURCE, Difference, compare, table_fields
 
 ROW_BYTES = 500
@@ -33,7 +31,7 @@ def look_at_state(config: Config, around: Surroundings, seen: Seen) -> Iterator[
     """All of it, from what is there; nothing is made, not even for a moment."""
     yield from _state.told("state-folder", partial(_folder, config.state_path))
     yield from _state.told("state-disk", partial(_disk, config, seen))
-    yield from _state.told("state-file", partial(_file, config, seen))
+    yield from _state.told("state-file", partial(_file, config, around, seen))
     yield from _state.told("state-lock", partial(_lock, config.state_path))
     yield from _state.told("hash-key", partial(_hash_key, config, around, seen))
 
@@ -67,12 +65,15 @@ def _disk(config: Config, seen: Seen) -> Iterator[Finding]:
     yield _state.ok("state-disk", text)
 
 
-def _file(config: Config, seen: Seen) -> Iterator[Finding]:
+def _file(config: Config, around: Surroundings, seen: Seen) -> Iterator[Finding]:
     path = config.state_path
-    seen.state = found = read_state(path)
-    if found is None:
+    if not path.exists():
         yield _state.ok("state-file", f"no {path.name} yet: the first backfill makes it")
         return
+    with looked_at(path, around.clock) as state:
+        records = {table.name: state.ledger.count_records(table.name) for table in config.tables}
+        found = StateFacts(state.format, state.runs.state_id, state.runs.generation, records, state.scope.fields())
+    seen.state = found
     if path.stat().st_mode & 0o077:
         yield _state.warn("state-mode", f"{path.name} can be read by others; it holds keys", f"chmod 600 {path}")
     about = f"format {found.format}, id {found.state_id[:8]}, generation {found.generation}"
@@ -80,27 +81,8 @@ def _file(config: Config, seen: Seen) -> Iterator[Finding]:
 
 
 def _lock(path: Path) -> Iterator[Finding]:
-    """A shared lock for a moment, on a file that a run has made, tells whether another has it."""
-    lock = path.with_name(path.name + ".lock")
-    if lock.exists():
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            raise Busy(f"another run is at work: {_holder(lock)}") from error
-        finally:
-            os.close(descriptor)
+    require_unlocked(path)
     yield _state.ok("state-lock", "no other run is at work")
-
-
-def _holder(lock: Path) -> str:
-    try:
-        about = json.loads(lock.read_text(encoding="utf-8"))
-        return f"{about['command']}, process {about['pid']} on {about['host']}"
-    except (OSError, ValueError, KeyError):
-        return "it has just started"
 
 
 def _hash_key(config: Config, around: Surroundings, seen: Seen) -> Iterator[Finding]:

@@ -11,12 +11,12 @@ from byov_migrate import source
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import Interrupted, MigrationError
 from byov_migrate.jobs import table_work
-from byov_migrate.jobs.planning.stored import looked_at
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models
 from byov_migrate.source import Session, TableReader
 from byov_migrate.state.keyfile import open_hash_key
 from byov_migrate.state.ledger import Ledger
+from byov_migrate.state.looking import looked_at
 from byov_migrate.state.scope import Difference, compare, table_fields
 from byov_migrate.target import provision
 from byov_migrate.target.wire import Server, ServerKind
@@ -102,15 +102,15 @@ def look_at_state(
     if not config.state_path.exists():
         return StateLook(exists=False)
     try:
-        with looked_at(config.state_path, around.clock) as (scope, ledger):
-            written = scope.fields()
+        with looked_at(config.state_path, around.clock) as state:
+            written = state.scope.fields()
             names = [table.name for table in config.tables]
-            stored = {name: ledger.count_records(name) for name in names}
+            stored = {name: state.ledger.count_records(name) for name in names}
             current = _current_fields(config, around, session, readers, models, project)
             changes = tuple(map(_change, compare(written, current)))
             gone = [name for name in names if _outgoing(written, name) - _outgoing(current, name)]
             costly = () if config.state.vectors else gone  # a property that disappears erases a vector
-            to_clear = {name: _vectors_made(config.table(name), ledger) for name in costly}
+            to_clear = {name: _vectors_made(config.table(name), state.ledger) for name in costly}
             return StateLook(exists=True, stored=stored, changes=changes, to_clear=to_clear)
     except Interrupted:
         raise

@@ -12,11 +12,11 @@ import numpy as np
 
 from byov_migrate.config import Config, EmbeddingConfig, LongText
 from byov_migrate.errors import Interrupted
-from byov_migrate.jobs.backfill import PAGE_ROWS_EMBEDDED
 from byov_migrate.jobs.planning.arithmetic import Estimate, exactly, mean_of, share_of
 from byov_migrate.jobs.planning.pace import measured_seconds
 from byov_migrate.jobs.planning.sampling import Sample, every_row
 from byov_migrate.jobs.planning.volumes import MEASURED_ROWS, vector_bytes
+from byov_migrate.jobs.ranges import PAGE_ROWS_EMBEDDED
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models
 from byov_migrate.records import Row, Vector
