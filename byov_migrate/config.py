@@ -9,6 +9,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -280,14 +281,82 @@ class NodeConfig(_Model):
 
 
 class LinkConfig(_Model):
-    """`[[links]]`: relationships."""
+    """`[[links]]`: relationships of one type, from the records of one label to those of another."""
 
     type: Identifier
     source: str | None = None
     target: str | None = None
     foreign_key: str | None = None
     through: str | None = None
+    source_columns: tuple[str, ...] = ()
+    target_columns: tuple[str, ...] = ()
+    properties: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LinkConfig:
+        problem = config_checks.link_problem(self)
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def source_end(self) -> End:
+        """Where the link leads from, when the configuration says so."""
+        return End.parse(self.source or "")
+
+    @property
+    def target_end(self) -> End:
+        """Where the link leads to, when the configuration says so."""
+        return End.parse(self.target or "")
+
+
+class End(_Model):
+    """`Label.column` of a link; through a join table the label alone."""
+
+    label: str
+    column: str
+
+    @classmethod
+    def parse(cls, text: str) -> End:
+        """Labels hold no dot, columns may."""
+        label, _, column = text.partition(".")
+        return cls(label=label, column=column)
+
+
+class Entry(TableConfig):
+    """Everything that becomes the records of one label: a `[[tables]]` entry, or a `[[nodes]]` entry seen as a table.
+
+    path: its key path in the configuration. distinct: the column whose distinct values are the rows; the table is then
+    `owner`. links: types of the links that lead from here, in the order of the configuration.
+    """
+
+    path: str
+    owner: str
+    distinct: str | None = None
     unused: Literal["keep", "remove"] = "keep"
+
+
+def _table_entry(number: int, table: TableConfig) -> Entry:
+    fields = {name: getattr(table, name) for name in TableConfig.model_fields}
+    return Entry.model_construct(None, **fields, path=f"tables[{number}]", owner=table.name, distinct=None)
+
+
+def _node_entry(number: int, node: NodeConfig, tables: tuple[TableConfig, ...]) -> Entry:
+    """A table of one column, which is its key, filtered as the table that it is read from."""
+    owner = next((table for table in tables if table.name == node.table), None)
+    return Entry(
+        name=f"{node.table}.{node.column}",
+        label=node.label,
+        columns=(node.column,),
+        rename={node.column: node.property_name},
+        key=(node.column,),
+        where=owner.where if owner else (),
+        deleted_when=owner.deleted_when if owner else None,
+        path=f"nodes[{number}]",
+        owner=node.table,
+        distinct=node.column,
+        unused=node.unused,
+    )
 
 
 class Config(_Model):
@@ -303,12 +372,18 @@ class Config(_Model):
     links: tuple[LinkConfig, ...] = ()
     base: Path = Field(exclude=True)  # the configuration file's folder
 
-    def table(self, name: str) -> TableConfig:
-        """The entry of a table by name or label. Raise ConfigurationError naming the known ones."""
-        for table in self.tables:
-            if name in (table.name, table.label):
-                return table
-        known = ", ".join(table.name for table in self.tables)
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """All that becomes records: tables, then nodes, in the order of the file."""
+        tables = [_table_entry(number, table) for number, table in enumerate(self.tables)]
+        return (*tables, *(_node_entry(number, node, self.tables) for number, node in enumerate(self.nodes)))
+
+    def table(self, name: str) -> Entry:
+        """An entry by name or label. Raise ConfigurationError naming the known ones."""
+        for entry in self.entries:
+            if name in (entry.name, entry.label):
+                return entry
+        known = ", ".join(entry.name for entry in self.entries)
         raise ConfigurationError(f"no table {name!r} in the configuration; there are: {known}")
 
     @property

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
-    from byov_migrate.config import Config, TableConfig
+    from byov_migrate.config import Config, LinkConfig, TableConfig
 
 RESERVED_PREFIXES = ("byov", "__", "$")
 RESERVED_NAMES = frozenset({"records", "data", "total", ""})
@@ -53,6 +53,23 @@ def _is_web_address(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number, a bracket that is not closed
         return False
+
+
+def link_problem(link: LinkConfig) -> str | None:
+    """What is wrong with one `[[links]]` entry by itself."""
+    if link.foreign_key is not None:
+        others = link.source or link.target or link.through or link.source_columns or link.target_columns
+        return "foreign_key says both ends; take the other keys out" if others or link.properties else None
+    if link.source is None or link.target is None:
+        return 'needs foreign_key = "schema.table.constraint", or source and target, or these with through'
+    if link.through is not None:
+        named = "." in link.source or "." in link.target
+        return "with through, source and target are labels without a column" if named else None
+    if link.source_columns or link.target_columns or link.properties:
+        return "source_columns, target_columns and properties are those of a join table; add through"
+    if not link.source_end.column or not link.target_end.column:
+        return 'source and target are "Label.column"'
+    return None
 
 
 def literal_passwords(given: Mapping[str, Any]) -> list[str]:
@@ -143,6 +160,8 @@ def collisions(config: Config) -> list[str]:
         *_labels(config),
         *_models(config),
         *(line for i, table in enumerate(config.tables) for line in _table(f"tables[{i}]", table)),
+        *_nodes(config),
+        *_links(config),
         *_withheld_elsewhere(config),
     ]
 
@@ -176,7 +195,7 @@ def _table(path: str, table: TableConfig) -> Iterator[str]:
         if name in seen:
             yield f"{where}: becomes the property {name}, and so does {seen[name]}; rename one"
         seen.setdefault(name, where)
-        if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES):
+        if _is_reserved(name):
             yield f"{where}: {name or 'an empty name'} is reserved; give it another name in {path}.rename"
     yield from _unknown_columns(path, table)
     yield from _embedding_properties(path, table, seen)
@@ -203,9 +222,41 @@ def _embedding_properties(path: str, table: TableConfig, sent: Mapping[str, str]
                     f"{where}.property: {name} is also sent as {taken[name]}; the property that carries a vector"
                     f" holds no column: rename the column or the property"
                 )
-            if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES):
+            if _is_reserved(name):
                 yield f"{where}.property: {name or 'an empty name'} is reserved"
             taken.setdefault(name, f"{where}.property")
+
+
+def _nodes(config: Config) -> Iterator[str]:
+    for i, node in enumerate(config.nodes):
+        if _is_reserved(node.property_name):
+            yield f"nodes[{i}].property: {node.property_name or 'an empty name'} is reserved; choose another"
+
+
+def _links(config: Config) -> Iterator[str]:
+    labels = [entry.label for entry in config.entries]
+    seen: dict[tuple[str, str], str] = {}
+    for i, link in enumerate(config.links):
+        for side, text in (("source", link.source), ("target", link.target)):
+            label = text.partition(".")[0] if text is not None else None
+            if label is not None and label not in labels:
+                hint = _nearest(label, labels)
+                yield f"links[{i}].{side}: no [[tables]] or [[nodes]] entry has the label {label}{hint}"
+        for name in link.properties:
+            if _is_reserved(name):
+                yield f"links[{i}].properties: {name or 'an empty name'} is reserved"
+        place = (link.type, (link.source or "").partition(".")[0] or _table_of(link.foreign_key or ""))
+        if place in seen:
+            yield f"links[{i}].type: {link.type} leads from {place[1]} already ({seen[place]}); give it another type"
+        seen.setdefault(place, f"links[{i}]")
+
+
+def _table_of(constraint: str) -> str:
+    return constraint.rpartition(".")[0]
+
+
+def _is_reserved(name: str) -> bool:
+    return name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES)
 
 
 def _withheld_elsewhere(config: Config) -> Iterator[str]:
@@ -229,6 +280,14 @@ def _qualified(table: str) -> str:
 
 def _sent(config: Config) -> Iterator[tuple[str, str, str]]:
     """Every column that leaves as it is: key path, table, column."""
+    by_label = {table.label: table for table in config.tables}
+    for i, link in enumerate(config.links):
+        for side, text in (("source", link.source), ("target", link.target)):
+            label, _, column = (text or "").partition(".")
+            if column and label in by_label:
+                yield f"links[{i}].{side}", by_label[label].name, column
+        for column in link.properties:
+            yield f"links[{i}].properties", link.through or "", column
     for i, node in enumerate(config.nodes):
         yield f"nodes[{i}].column", node.table, node.column
     for i, table in enumerate(config.tables):

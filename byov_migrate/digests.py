@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from byov_migrate.records import Outgoing, Scalar, Scores, Vector
+from byov_migrate.records import Outgoing, Refs, Scalar, Scores, Vector
 
 PROBES = 3
 SCORE_TOLERANCE = 2e-7
@@ -67,11 +67,16 @@ class Digests:
         content = np.ascontiguousarray(vector, dtype="<f4").tobytes()
         return f"{self._hmac('byov-vector-1', content).hex()[:32]}:ready"
 
-    def batch_id(self, state_id: str, rows: Iterable[tuple[str, str, tuple[str | None, ...]]]) -> str:
-        """`byovBatch`: 16 hex digits from the state and, for each row, key, hash and text hashes."""
+    def batch_id(self, state_id: str, rows: Iterable[tuple[str, str, tuple[str | None, ...], Refs]]) -> str:
+        """`byovBatch`: 16 hex digits from the state and, for each row, key, hash, text hashes and, with links, refs.
+
+        Refs are in no other hash, and a write that changes nothing else must have a name of its own to be proved by.
+        """
         fields = [state_id.encode()]
-        for key, record_hash, text_hashes in rows:
+        for key, record_hash, text_hashes, refs in rows:
             fields += [key.encode(), record_hash.encode(), *((text or "").encode() for text in text_hashes)]
+            for kind in sorted(refs):
+                fields += [kind.encode(), *(target.encode() for target in refs[kind])]
         return self._hmac("byov-batch-1", *fields).hex()[:16]
 
     def slice_of(self, key: str) -> str:

@@ -24,6 +24,9 @@ KeyText: TypeAlias = tuple[str, ...]
 Content: TypeAlias = str | Vector | None
 """What is embedded for one `[[tables.embeddings]]`: rendered text, a ready vector, or None when there is no text."""
 
+Refs: TypeAlias = Mapping[str, tuple[str, ...]]
+"""Link type -> the keys of the records that a row leads to, without repetition, as its link properties hold them."""
+
 Scores: TypeAlias = tuple[float, float, float]
 """A vector's scores against the three probes, (1 + cosine) / 2."""
 
@@ -41,6 +44,7 @@ class Known:
     hash: str
     text_hashes: tuple[str | None, ...]  # one an embedding, None without a vector
     kept: Mapping[str, Any] = field(default_factory=dict)  # what an application added, to be sent back by a rewrite
+    refs: Refs = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Row:
     way: Way = "create"
     known: Known | None = None  # the record that is written over
     cached: tuple[Vector | None, ...] = ()  # one an embedding: a vector of this very content, already made
+    refs: Refs = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,16 @@ class Document:
     text_hashes: tuple[str | None, ...]  # one an embedding, None without text
     way: Way = "create"
     known: Known | None = None
+    refs: Refs = field(default_factory=dict)
+
+    @property
+    def loosened(self) -> list[str]:
+        """Types of the links that the record must lose before it is written: they would stand beside the new ones."""
+        if self.known is None:
+            return []
+        if not self.known.hash:
+            return sorted(self.refs.keys() | self.known.refs.keys())
+        return sorted(kind for kind, keys in self.known.refs.items() if keys != self.refs.get(kind))
 
 
 @dataclass(frozen=True, slots=True)

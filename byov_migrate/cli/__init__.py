@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from byov_migrate.cli import keeping, models, moving, proving, starting, syncing, trying
+from byov_migrate.cli import keeping, models, moving, proving, searching, starting, syncing, trying, undoing
 
 __all__ = ["app", "main"]
 
@@ -34,7 +34,8 @@ app.command()(moving.plan)
 app.command()(moving.backfill)
 app.command()(syncing.sync)
 app.command()(proving.verify)
-app.command()(moving.search)
+app.command()(undoing.remove)
+app.command()(searching.search)
 app.command()(moving.show)
 app.command()(moving.status)
 app.command()(models.embed)

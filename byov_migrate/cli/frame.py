@@ -27,6 +27,9 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, only re
 LogFormatName = Annotated[str, typer.Option("--log-format", help="text or json lines on stderr.")]
 DemoFolder = Annotated[Path, typer.Option("--folder", help="Where everything of the demo lies.")]
 TableName = Annotated[str | None, typer.Option("--table", help="One table, by name or label.")]
+EmbeddingName = Annotated[
+    str | None, typer.Option("--embedding", help="One of several embeddings, by its property. Default: the first.")
+]
 Wheres = Annotated[
     list[str] | None, typer.Option("--where", help="NAME OP VALUE, as in 'salaryMin >= 80000'. Repeatable.")
 ]

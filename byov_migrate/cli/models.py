@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from byov_migrate.cli.frame import AsJson, Options, TableName, Verbose, run_job, with_options
+from byov_migrate.cli.frame import AsJson, EmbeddingName, Options, TableName, Verbose, run_job, with_options
 
 if TYPE_CHECKING:
     from byov_migrate.jobs.surroundings import Surroundings
@@ -51,13 +51,14 @@ def embed(
     options: Options,
     text: Annotated[str, typer.Argument(help="A query; embedded on this machine.")],
     table: TableName = None,
+    embedding: EmbeddingName = None,
 ) -> None:
     """The query vector of a text, as JSON."""
     from byov_migrate.report.results import print_json
 
-    def job(_around: Surroundings) -> Any:
+    def job(around: Surroundings) -> Any:
         from byov_migrate.jobs.models import QueryEncoder
 
-        return QueryEncoder(options.load(), table=table).encode(text)
+        return QueryEncoder(options.load(), table=table, embedding=embedding, surroundings=around).encode(text)
 
     run_job("embed", options, job, print_json)

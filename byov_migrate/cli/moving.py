@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from byov_migrate.cli.frame import Options, TableName, Wheres, filters, run_job, with_options
+from byov_migrate.cli.frame import Options, TableName, run_job, with_options
 
 if TYPE_CHECKING:
     from byov_migrate.jobs.plan import PlanResult
@@ -53,30 +53,6 @@ def backfill(
         return carry_out(options.load(), limit=limit, tables=table or (), surroundings=around)
 
     run_job("backfill", options, job, print_backfill)
-
-
-@with_options
-def search(
-    options: Options,
-    text: Annotated[str, typer.Argument(help="What to look for; embedded on this machine.")],
-    where: Wheres = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many hits.")] = 10,
-    skip: Annotated[int, typer.Option("--skip", min=0, help="How many of the best to leave out.")] = 0,
-    exact: Annotated[bool, typer.Option("--exact", help="Compare every record instead of asking the index.")] = False,
-    table: TableName = None,
-) -> None:
-    """Search by meaning, local text beside each hit."""
-    from byov_migrate.report.results import print_search
-
-    def job(around: Surroundings) -> Any:
-        from byov_migrate.jobs.search import search as carry_out
-
-        page = {"limit": limit, "skip": skip}
-        return carry_out(
-            options.load(), text, where=filters(where), exact=exact, table=table, surroundings=around, **page
-        )
-
-    run_job("search", options, job, print_search)
 
 
 @with_options

@@ -66,7 +66,7 @@ def demo_search(
     as_json: AsJson = False,
 ) -> None:
     """Search the demo's postings; its servers are started for it."""
-    from byov_migrate.report.results import print_search
+    from byov_migrate.report.searching import print_search
 
     def job(around: Surroundings) -> Any:
         from byov_migrate.jobs.demo.run import demo_servers

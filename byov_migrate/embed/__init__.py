@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from byov_migrate.embed.description import ModelDescription, ModelIdentity, describe, identify
 from byov_migrate.embed.encoder import Encoded, Encoder, load_encoder
+from byov_migrate.embed.encoding import Prepared
 
 __all__ = [
     "Encoded",
     "Encoder",
     "ModelDescription",
     "ModelIdentity",
+    "Prepared",
     "describe",
     "identify",
     "load_encoder",

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from byov_migrate.config import ModelConfig
@@ -35,11 +35,21 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Placement:
-    """device as torch names it; dtype: float32, bfloat16 or float16; batch_tokens: padded tokens of a batch."""
+    """device as torch names it; dtype: float32, bfloat16 or float16; batch_tokens: padded tokens of a batch.
+
+    workers: devices of that kind to be used, each by a thread of its own.
+    """
 
     device: str
     dtype: str
     batch_tokens: int
+    workers: int = 1
+
+    def split(self) -> list[Placement]:
+        """One placement a device."""
+        if self.workers == 1:
+            return [self]
+        return [replace(self, device=f"{self.device}:{number}", workers=1) for number in range(self.workers)]
 
 
 def choose_placement(config: ModelConfig, hardware: Hardware) -> Placement:
@@ -47,7 +57,8 @@ def choose_placement(config: ModelConfig, hardware: Hardware) -> Placement:
     device = _choose_device(config.device, hardware)
     dtype = config.dtype if config.dtype != "auto" else _choose_dtype(device, hardware)
     batch_tokens = config.batch_tokens or (CPU_BATCH_TOKENS if device == "cpu" else GPU_BATCH_TOKENS)
-    return Placement(device, dtype, batch_tokens)
+    workers = hardware.cuda_devices if device == "cuda" else 1
+    return Placement(device, dtype, batch_tokens, workers)
 
 
 def _choose_device(setting: str, hardware: Hardware) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from byov_migrate.config import ModelConfig
-from byov_migrate.embed.device import choose_placement, prove_device, read_hardware
+from byov_migrate.embed.cores import limit_threads, usable_cores
+from byov_migrate.embed.device import Placement, choose_placement, prove_device, read_hardware
 from byov_migrate.embed.encoding import Encoded, Encoder, Prompted
 from byov_migrate.embed.fingerprint import fingerprint_model
 from byov_migrate.embed.library import broken_model, first_line, load_model, require_libraries
 from byov_migrate.embed.model_facts import ModelFacts, effective_window, read_facts
 from byov_migrate.embed.model_files import ModelFiles, judge
-from byov_migrate.embed.network import Layout, Network
+from byov_migrate.embed.network import Layout, Network, Networks
 from byov_migrate.embed.tokens import Ids, TextTokenizer
 from byov_migrate.errors import MigrationError
 from byov_migrate.records import Vector
@@ -35,21 +36,29 @@ def load_encoder(config: ModelConfig) -> Encoder:
     window = effective_window(config, facts)
     require_libraries()
     placement = choose_placement(config, read_hardware(config.device))
-    prove_device(placement)
-    loaded = load_model(files, placement, seed=1)
+    places = placement.split()
+    for place in places:
+        prove_device(place)
+    limit_threads(usable_cores())
+    loaded = load_model(files, places[0], seed=1)
     tokenizer = _tokenizer(files, loaded.model, window)
     document, query = (
         Prompted(prompt, _layout(files, facts, loaded.model, tokenizer, prompt))
         for prompt in (config.document_prompt, config.query_prompt)
     )
-    network = Network(loaded.model, placement.device, placement.batch_tokens)
+    first = Network(loaded.model, places[0].device, placement.batch_tokens)
     rows = [passage.rows[0] for passage in tokenizer.read(_SAMPLES[:1])]
-    vectors = _sample(files, facts, network, rows, document.layout)
+    vectors = _sample(files, facts, first, rows, document.layout)
     if loaded.drew_random:
-        twin = Network(load_model(files, placement, seed=2).model, placement.device, placement.batch_tokens)
+        twin = _network(files, places[0], seed=2)
         _compare(files, vectors, _sample(files, facts, twin, rows, document.layout))
+    network = Networks([first, *(_network(files, place, seed=1) for place in places[1:])])
     fingerprint = fingerprint_model(files, config, dimension=facts.dimension, window=window)
     return Encoder(config, files, facts, placement, fingerprint, tokenizer, network, (document, query))
+
+
+def _network(files: ModelFiles, placement: Placement, *, seed: int) -> Network:
+    return Network(load_model(files, placement, seed=seed).model, placement.device, placement.batch_tokens)
 
 
 def _tokenizer(files: ModelFiles, model: Any, window: int) -> TextTokenizer:

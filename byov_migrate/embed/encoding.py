@@ -13,7 +13,7 @@ from byov_migrate.embed.device import Placement
 from byov_migrate.embed.library import give_back_memory
 from byov_migrate.embed.model_facts import ModelFacts
 from byov_migrate.embed.model_files import ModelFiles
-from byov_migrate.embed.network import Layout, Network
+from byov_migrate.embed.network import Layout, Networks
 from byov_migrate.embed.tokens import Ids, Passage, TextTokenizer
 from byov_migrate.errors import MigrationError
 from byov_migrate.records import Vector
@@ -41,7 +41,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Tokenised texts. owners: for each text the passage it shares with its equals."""
+    """Tokenised texts, made by `Encoder.prepare`. owners: for each text the passage it shares with its equals."""
 
     passages: tuple[Passage, ...]
     owners: tuple[int, ...]
@@ -56,7 +56,7 @@ class Prompted:
 
 
 class Encoder:
-    """A loaded model. Made by `load_encoder`; not for use from several threads at once."""
+    """A loaded model. Made by `load_encoder`; used by one thread at a time, while another one may `prepare`."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Encoder:
         placement: Placement,
         fingerprint: str,
         tokenizer: TextTokenizer,
-        network: Network,
+        network: Networks,
         prompts: tuple[Prompted, Prompted],
     ) -> None:
         self.files = files
@@ -90,12 +90,21 @@ class Encoder:
         """Tokens of each text with the document prompt and special tokens, before anything is cut."""
         return self._tokenizer.count(texts, self._document.text)
 
-    def encode_documents(self, texts: Sequence[str]) -> Encoded:
+    def prepare(self, texts: Sequence[str]) -> Prepared:
+        """Texts to be stored, as token ids; the model itself is not run."""
+        unique = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        read = self._tokenizer.read_windows if self._config.long_text == "mean" else self._tokenizer.read
+        return Prepared(tuple(read(list(unique), self._document.text)), tuple(unique[text] for text in texts))
+
+    def encode_documents(self, texts: Sequence[str] | Prepared) -> Encoded:
         """Vectors of texts as they are stored. A text that gives none is in `refused`, never an exception.
 
         Raise PersonNeeded when the device fails or one text alone exceeds its memory.
         """
-        return self._encode(self._prepare(texts))
+        prepared = texts if isinstance(texts, Prepared) else self.prepare(texts)
+        encoded = self._finish(prepared, self._document.layout, self._too_long(prepared))
+        give_back_memory()
+        return encoded
 
     def encode_query(self, text: str) -> Vector:
         """The vector of a search text, float32, shape (dimension,), cut to the window whatever `long_text` says.
@@ -108,16 +117,6 @@ class Encoder:
             raise MigrationError(f"the query has no vector ({code}): {reason}")
         vector: Vector = encoded.vectors[0]
         return vector
-
-    def _prepare(self, texts: Sequence[str]) -> Prepared:
-        unique = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        read = self._tokenizer.read_windows if self._config.long_text == "mean" else self._tokenizer.read
-        return Prepared(tuple(read(list(unique), self._document.text)), tuple(unique[text] for text in texts))
-
-    def _encode(self, prepared: Prepared) -> Encoded:
-        encoded = self._finish(prepared, self._document.layout, self._too_long(prepared))
-        give_back_memory()
-        return encoded
 
     def _too_long(self, prepared: Prepared) -> dict[int, Refusal]:
         if self._config.long_text != "reject":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byov_migrate.embed.budget import padded_tokens, plan_batches
+from byov_migrate.embed.budget import deal, padded_tokens, plan_batches
 from byov_migrate.embed.tokens import Ids
 from byov_migrate.errors import PersonNeeded
 from byov_migrate.records import Vector
@@ -86,14 +87,23 @@ class Network:
         import torch
 
         ids, mask = lay_out(rows, layout)
-        features: dict[str, Any] = {"input_ids": torch.from_numpy(ids).to(self._device), "modality": "text"}
-        features["attention_mask"] = torch.from_numpy(mask).to(self._device)
+        features: dict[str, Any] = {"input_ids": self._moved(ids), "modality": "text"}
+        features["attention_mask"] = self._moved(mask)
         if layout.segment_ids:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])
         if layout.prompt_length is not None:
             features["prompt_length"] = layout.prompt_length
         output: torch.Tensor = self._model(features)["sentence_embedding"]
         return output[:, : layout.kept_dimensions].float()
+
+    def _moved(self, array: np.ndarray[Any, Any]) -> torch.Tensor:
+        import torch
+
+        tensor = torch.from_numpy(array)
+        if not self._device.startswith("cuda"):
+            return tensor.to(self._device)
+        # Only from pinned memory does a copy run beside the batch before; torch keeps the block until it is done.
+        return tensor.pin_memory().to(self._device, non_blocking=True)
 
     def _replan(self, pending: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[list[int]]:
         """What is left, in batches of half the size of the one that did not fit."""
@@ -107,6 +117,32 @@ class Network:
         left = [index for batch in pending for index in batch]
         planned = plan_batches([lengths[index] for index in left], self.batch_tokens)
         return [[left[place] for place in batch] for batch in planned]
+
+
+class Networks:
+    """The same network on several devices, each with a thread and an equal share of every window."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._networks = tuple(networks)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Of the device with the least memory."""
+        return min(network.batch_tokens for network in self._networks)
+
+    def run(self, rows: Sequence[Ids], layout: Layout) -> tuple[Vector, int]:
+        """As `Network.run`."""
+        if len(self._networks) == 1 or len(rows) < len(self._networks):
+            return self._networks[0].run(rows, layout)
+        shares = deal([len(row) for row in rows], len(self._networks))
+        with ThreadPoolExecutor(len(shares), thread_name_prefix="byov-device") as workers:
+            pairs = zip(self._networks, shares, strict=True)
+            running = [workers.submit(network.run, [rows[n] for n in share], layout) for network, share in pairs]
+        results = [future.result() for future in running]
+        vectors: Vector = np.empty((len(rows), results[0][0].shape[1]), dtype=np.float32)
+        for share, (some, _) in zip(shares, results, strict=True):
+            vectors[share] = some
+        return vectors, sum(padded for _, padded in results)
 
 
 def lay_out(rows: Sequence[Ids], layout: Layout) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import DifferencesFound
-from byov_migrate.jobs import table_work
 from byov_migrate.jobs.documents import leaving, staying
+from byov_migrate.jobs.linking import LinkResult, link_all
 from byov_migrate.jobs.moving import Extent, Mover, move, mover, unstored
 from byov_migrate.jobs.opening import Ends, opened
 from byov_migrate.jobs.pipeline import Totals
@@ -49,6 +49,7 @@ class BackfillResult:
     """One result a table, in the order of the configuration."""
 
     tables: tuple[TableResult, ...]
+    links: tuple[LinkResult, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -69,11 +70,11 @@ def backfill(
     `errors.py`; on Interrupted everything that was in flight is settled.
     """
     around = surroundings or Surroundings()
-    table_work.require_known_tables(config)
-    chosen = [config.table(name) for name in tables] or list(config.tables)
+    chosen = [config.table(name) for name in tables] or list(config.entries)
     with opened(config, "backfill", around) as ends:
         models = Models(config, around.log)
-        result = BackfillResult(tuple(_backfill_table(ends, table, models, limit) for table in chosen))
+        moved = tuple(_backfill_table(ends, table, models, limit) for table in chosen)
+        result = BackfillResult(moved, link_all(ends))
         ends.finish(result.exit_code, {table.table: _summary(table) for table in result.tables})
     return result
 
@@ -103,6 +104,8 @@ def _plan_once(ends: Ends, work: TableWork) -> None:
     ends.state.cursors.begin(name, asdict(planned.cursor))
     ends.state.journal.store_plan(name, planned.boundaries, rows=planned.rows, snapshot=planned.snapshot)
     ends.note("planned", table=name, rows=planned.rows, ranges=len(planned.ranges))
+    if work.reader.shape.derived is not None:
+        return  # distinct values have no changes but to come and to go
     found = work.reader.strategy(planned.cursor, planned.rows)
     if isinstance(found, NoStrategy):
         ends.note("no-sync", table=name, reason="; ".join(found.reasons), instead="byov-migrate sync --full")
@@ -185,6 +188,6 @@ def _result(ends: Ends, work: TableWork, totals: Totals, stopwatch: Stopwatch, b
         bytes_out=bytes_out,
         requests=ends.wire.requests_sent,
         busy=stopwatch.shares(),
-        properties_sent=tuple(item.property_name for item in leaving(work.table)),
+        properties_sent=tuple(item.property_name for item in leaving(work.table, work.composer.links)),
         columns_kept=tuple(staying(work.table)),
     )

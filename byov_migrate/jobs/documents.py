@@ -15,6 +15,7 @@ from typing import Any
 from byov_migrate.config import Config, EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.records import Batch, Content, Document, Embedded, Outgoing, Position, Row
+from byov_migrate.source import LinkShape
 
 VECTOR_NOTICE = (
     "A vector is derived from the text and can be partly turned back into it; treat the index as confidential."
@@ -29,8 +30,8 @@ class Leaving:
     origin: str
 
 
-def leaving(table: TableConfig) -> list[Leaving]:
-    """Everything of one table that leaves, vectors apart."""
+def leaving(table: TableConfig, links: Sequence[LinkShape] = ()) -> list[Leaving]:
+    """Everything of one table that leaves, vectors apart. links: those that its rows carry."""
     sent = [Leaving(table.outgoing_name(column), f"column {column}") for column in table.columns]
     key = "HMAC of the key" if table.hash_key_values else "the key"
     ours = [
@@ -39,7 +40,8 @@ def leaving(table: TableConfig) -> list[Leaving]:
         Leaving("byovBatch", "name of the batch"),
         Leaving("byovSlice", "keyed hash of the key"),
     ]
-    return [*sent, *ours, *(item for embedding in table.embeddings for item in _embedding_leaving(embedding))]
+    refs = [Leaving(link.ref_property, f"the key of the {link.target.entry.label} it leads to") for link in links]
+    return [*sent, *ours, *refs, *(item for embedding in table.embeddings for item in _embedding_leaving(embedding))]
 
 
 def _embedding_leaving(embedding: EmbeddingConfig) -> Iterator[Leaving]:
@@ -91,12 +93,16 @@ def _digested_embedding(item: EmbeddingConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Composer:
-    """Builds the documents of one table. `fingerprints`: the model's, one an embedding; None for ready vectors."""
+    """Builds the documents of one table.
+
+    fingerprints: the model's, one an embedding; None for ready vectors. links: those that rows carry.
+    """
 
     table: TableConfig
     digests: Digests
     state_id: str
     fingerprints: tuple[str | None, ...]
+    links: tuple[LinkShape, ...] = ()
 
     def document(self, row: Row) -> Document:
         """A row's body but for its batch. A content that is None: no vector, and none of what carries it."""
@@ -108,7 +114,11 @@ class Composer:
         }
         for embedding, content, mark in zip(self.table.embeddings, row.contents, marks, strict=True):
             ours |= _carriers(embedding, content, mark)
-        return Document(row.key, row.position, record_hash, {**row.properties, **ours}, marks, row.way, row.known)
+        for link in self.links:
+            if keys := row.refs.get(link.type):
+                ours[link.ref_property] = list(keys) if link.is_list else keys[0]
+        body = {**row.properties, **ours}
+        return Document(row.key, row.position, record_hash, body, marks, row.way, row.known, row.refs)
 
     def hashes(self, row: Row) -> tuple[str, tuple[str | None, ...]]:
         """What tells whether a stored record is still the row: its hash, and the hash of each content."""
@@ -124,7 +134,8 @@ class Composer:
 
     def batch(self, rows: Sequence[Embedded], covers: Sequence[Position]) -> Batch:
         """Name the batch after its content and write the name into every document. All rows go the same way."""
-        identities = ((item.document.key, item.document.hash, item.document.text_hashes) for item in rows)
+        documents = (item.document for item in rows)
+        identities = ((item.key, item.hash, item.text_hashes, item.refs) for item in documents)
         name = self.digests.batch_id(self.state_id, identities)
         way = rows[0].document.way if rows else "create"
         return Batch(name, tuple(_stamped(item, name) for item in rows), tuple(covers), way)

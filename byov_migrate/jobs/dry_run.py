@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from byov_migrate import source
-from byov_migrate.config import Config, TableConfig
+from byov_migrate.config import Config, Entry, TableConfig
 from byov_migrate.jobs import table_work
 from byov_migrate.jobs.changes import Surveyor
 from byov_migrate.jobs.documents import Composer
 from byov_migrate.jobs.reading import Reading, reading
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.sync_start import (
-    READ_EVERYTHING,
     choose_strategy,
+    guarantee_of,
     is_sweep_due,
     pages_to_compare,
     require_as_new,
@@ -57,19 +57,18 @@ def forecast_sync(
 ) -> SyncForecast:
     """Look for changes and deletes as `sync` would, and write nothing. Raise what `sync` raises before it writes."""
     around = surroundings or Surroundings()
-    table_work.require_known_tables(config)
-    chosen = [config.table(name) for name in tables] or list(config.tables)
+    chosen = [config.table(name) for name in tables] or list(config.entries)
     with reading(config, around) as ends:
         models = Models(config, around.log)
         return SyncForecast(tuple(_forecast(ends, table, models, around.clock(), full=full) for table in chosen))
 
 
-def _forecast(ends: Reading, table: TableConfig, models: Models, now: float, *, full: bool) -> TableForecast:
+def _forecast(ends: Reading, table: Entry, models: Models, now: float, *, full: bool) -> TableForecast:
     work = _look_at(ends, table, models)
     since = where_it_begins(ends.state, table.name)
     require_as_new(ends.session, since, ends.patience, accepted=full)
     strategy = None if full else choose_strategy(work.reader, since, rows_of(ends.state, table.name))
-    sweep = full or is_sweep_due(since, table.sweep_every, now)
+    sweep = full or table.distinct is not None or is_sweep_due(since, table.sweep_every, now)
     asker = Asker(ends.patience, Pace(1), DEFAULT_BUDGET_S)  # reads alone: no lost answer is waited for
     planner = WritePlanner(work, ends.state, Lookout(ends.wire, asker, table.label).by_id, lambda: False)
     rejected = 0
@@ -79,12 +78,12 @@ def _forecast(ends: Reading, table: TableConfig, models: Models, now: float, *, 
         for page in pages_to_compare(work, findings, ends.patience, full=full):
             written = planner.page(page)
             rejected += len(written.rows)
-        gone = len(findings.gone)
+        gone = len(findings.gone) if table.distinct is None or table.unused == "remove" else 0
     tally = planner.tally
     return TableForecast(
         table=table.name,
         label=table.label,
-        guarantee=strategy.guarantee if strategy else READ_EVERYTHING,
+        guarantee=guarantee_of(strategy, work.reader),
         sweep=sweep,
         unchanged=tally.unchanged,
         to_create=tally.created,
@@ -100,9 +99,8 @@ def _look_at(ends: Reading, table: TableConfig, models: Models) -> TableWork:
     plans = table_work.embedding_plans(table, reader, models, ends.digests, lazily=True)
     identity = source.source_identity(ends.session)
     system = ends.config.state.source_id or identity.system_identifier or "hidden"
-    table_work.settle_scope(
-        ends.state, table, reader, plans, table_work.place_fields(system, identity.database, ends.digests, None)
-    )
+    places = table_work.place_fields(system, identity.database, ends.digests, None)
+    table_work.settle_scope(ends.state, table, reader, plans, places, ends.links)
     fingerprints = tuple(plan.fingerprint for plan in plans)
-    composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints)
+    composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints, reader.links)
     return TableWork(table, reader, plans, composer, Destination(table.label, (), "two-call", ()))

@@ -40,7 +40,7 @@ def read_metrics(config: Config, surroundings: Surroundings | None = None) -> Me
     around = surroundings or Surroundings()
     with contextlib.closing(open_state(config.state_path, around.clock, create=False)) as state:
         runs = [run for run in state.runs.last(RUNS_LOOKED_AT) if run["command"] == "sync"]
-        tables = tuple(_table(state, table.name, table.label, runs) for table in config.tables)
+        tables = tuple(_table(state, table.name, table.label, runs) for table in config.entries)
     return Metrics(tables, runs[0]["exit_code"] if runs else None)
 
 

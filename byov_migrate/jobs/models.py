@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byov_migrate.config import Config
 from byov_migrate.errors import ConfigurationError
-from byov_migrate.jobs.search import searchable
+from byov_migrate.jobs.search import choose, query_model, require_stored_model
 from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.state import open_state
 
 if TYPE_CHECKING:
     from byov_migrate.embed import ModelDescription
@@ -45,16 +47,28 @@ def convert_model(source: Path, destination: Path, *, surroundings: Surroundings
 class QueryEncoder:
     """Query vectors for an application that asks RushDB itself; loads the model once.
 
-    The first embedding of `table` (by default of the first table that has one) decides the model and its query prompt.
+    table: name or label, embedding: its property; by default the first table that has one, and its first. They decide
+    the model and its query prompt. Where the migration's state lies beside the configuration, a model that is not the
+    one whose vectors are stored raises Refused; without a state nobody can tell. ConfigurationError without a model.
     """
 
-    def __init__(self, config: Config, *, table: str | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        table: str | None = None,
+        embedding: str | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
         from byov_migrate.embed import load_encoder
 
-        _entry, embedding = searchable(config, table)
-        if embedding.model is None:
-            raise ConfigurationError(f"no model embeds {embedding.property_name}; name one to embed queries with")
-        self._encoder = load_encoder(config.models[embedding.model])
+        searched = choose(config, table, embedding)
+        model = query_model(config, searched)
+        self._encoder = load_encoder(model)
+        if config.state_path.exists():
+            clock = (surroundings or Surroundings()).clock
+            with contextlib.closing(open_state(config.state_path, clock, create=False)) as state:
+                require_stored_model(state.scope.fields(), searched, model, self._encoder.fingerprint)
 
     @property
     def dimension(self) -> int:

@@ -11,6 +11,7 @@ from byov_migrate.errors import Refused
 from byov_migrate.jobs import table_work
 from byov_migrate.jobs.documents import Composer, plan_digest
 from byov_migrate.jobs.embedding import Embedder
+from byov_migrate.jobs.linking import place_of, register_links, require_quiet
 from byov_migrate.jobs.opening import Ends
 from byov_migrate.jobs.pipeline import Pipeline, TableFlow, Totals
 from byov_migrate.jobs.recovery import settle_intents
@@ -43,6 +44,7 @@ def mover(ends: Ends, table: TableConfig, models: Models) -> Mover:
 
 def settled(ends: Ends, work: TableWork) -> Mover:
     """A prepared table, after what an earlier run left was settled."""
+    require_quiet(ends)
     name = work.table.name
     budget_s = provision.request_budget_s(ends.config.target, ends.server)
     label = work.table.label
@@ -95,7 +97,7 @@ def prepare(
     places = table_work.place_fields(ends.system, ends.source_identity.database, ends.digests, project)
     if accept_source:
         _accept_source(ends, table, reader)
-    fields = table_work.settle_scope(ends.state, table, reader, plans, places)
+    fields = table_work.settle_scope(ends.state, table, reader, plans, places, ends.links)
     indexes = table_work.occupy(ends.wire, ends.patience, ends.state, table, plans, ends.source_name(table))
     if indexes:
         fields["target.project"] = indexes[0].project
@@ -103,9 +105,11 @@ def prepare(
     if ends.server.kind == "cloud":
         provision.try_paid_queries(ends.wire, ends.patience, table.label, indexes)
     mode = table_work.write_mode(ends.config, ends.server)
-    destination = Destination(table.label, indexes, mode, tuple(plan.probes for plan in plans))
+    register_links(ends)
+    links = tuple(map(place_of, reader.links))
+    destination = Destination(table.label, indexes, mode, tuple(plan.probes for plan in plans), links=links)
     fingerprints = tuple(plan.fingerprint for plan in plans)
-    composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints)
+    composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints, reader.links)
     return TableWork(table, reader, plans, composer, destination)
 
 

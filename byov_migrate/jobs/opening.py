@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from byov_migrate import source
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.digests import Digests
-from byov_migrate.errors import Busy, MigrationError
+from byov_migrate.errors import Busy, MigrationError, Refused
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.source import Session, SourceIdentity, TableReader
+from byov_migrate.source import LinkShape, Session, SourceIdentity, TableReader
 from byov_migrate.state import State, open_state
 from byov_migrate.state.keyfile import open_hash_key
 from byov_migrate.state.lock import run_lock
@@ -37,18 +38,22 @@ class Ends:
     server: Server
     patience: Patience
 
+    @cached_property
+    def links(self) -> tuple[LinkShape, ...]:
+        """Every link of the configuration, as the catalogue explains it. Raise ConfigurationError."""
+        return source.describe_links(self.session, self.config)
+
     def reader(self, table: TableConfig, dimensions: Mapping[str, int]) -> TableReader:
         """A table as it stands in the catalog. Raise ConfigurationError with everything that does not fit.
 
         dimensions: by embedding property, where the table itself may hold no vector to tell.
         """
-        number = self.config.tables.index(table)
-        reader = source.open_table(self.session, table, self.digests, number)
+        reader = source.open_table(self.session, table, self.digests, links=self.links)
         found = zip(table.embeddings, reader.dimensions, strict=True)
         known = [dimensions.get(item.property_name) if item.vector and own is None else own for item, own in found]
         if tuple(known) == reader.dimensions:
             return reader
-        return source.open_table(self.session, table, self.digests, number, known)
+        return source.open_table(self.session, table, self.digests, dimensions=known, links=self.links)
 
     @property
     def system(self) -> str:
@@ -70,6 +75,23 @@ class Ends:
         self.state.runs.end_run(exit_code, summary)
 
 
+@dataclass(frozen=True)
+class TargetSide:
+    """Target and state of a job that may write and reads no row: the source may be gone, and so may the hash key."""
+
+    config: Config
+    around: Surroundings
+    state: State
+    wire: Wire
+    server: Server
+    patience: Patience
+
+    def note(self, action: str, **fields: Any) -> None:
+        """Tell the log, and keep it in the state."""
+        self.around.log(action, **fields)
+        self.state.runs.note(action, **fields)
+
+
 @contextlib.contextmanager
 def opened(config: Config, command: str, around: Surroundings) -> Iterator[Ends]:
     """Open everything for a writing job, under the run lock. A failure is written into the run's row on the way out."""
@@ -79,22 +101,49 @@ def opened(config: Config, command: str, around: Surroundings) -> Iterator[Ends]
         digests = open_hash_key(config.hash_key, around.environment, create=fresh)
         session = stack.enter_context(source.connect(config.source, around.environment))
         identity = source.source_identity(session)
-        patience = around.patience(config.target.give_up_after)
-        wire = provision.open_wire(config.target, lambda: config.target.api_key.read(around.environment))
-        stack.callback(wire.close)
-        server = patience.retry(wire.server)
-        provision.require_writer(server)
+        wire, server, patience = _target(stack, config, around)
         state = open_state(config.state_path, around.clock, create=True, keep_vectors=config.state.vectors)
         stack.callback(state.close)
-        state.runs.begin_run(command)
-        ends = Ends(config, around, state, digests, session, identity, wire, server, patience)
-        try:
-            yield ends
-        except MigrationError as error:
-            with contextlib.suppress(MigrationError):
-                ends.note("failed", code=error.exit_code, kind=type(error).__name__)
-                ends.finish(error.exit_code, {})
-            raise
+        stack.enter_context(_recorded(state, command, around))
+        yield Ends(config, around, state, digests, session, identity, wire, server, patience)
+
+
+@contextlib.contextmanager
+def opened_target(config: Config, command: str, around: Surroundings) -> Iterator[TargetSide]:
+    """As `opened`, without the source. Raise Refused when there is no state: nobody else knows what is ours."""
+    if not config.state_path.exists():
+        raise Refused(f"there is no state at {config.state_path.name}, and it alone knows which records are ours")
+    with contextlib.ExitStack() as stack:
+        _lock(stack, config, command, around)
+        wire, server, patience = _target(stack, config, around)
+        state = stack.enter_context(contextlib.closing(open_state(config.state_path, around.clock, create=False)))
+        stack.enter_context(_recorded(state, command, around))
+        yield TargetSide(config, around, state, wire, server, patience)
+
+
+def _target(stack: contextlib.ExitStack, config: Config, around: Surroundings) -> tuple[Wire, Server, Patience]:
+    """The target, after it has said that it may be written to."""
+    patience = around.patience(config.target.give_up_after)
+    wire = provision.open_wire(config.target, lambda: config.target.api_key.read(around.environment))
+    stack.callback(wire.close)
+    server = patience.retry(wire.server)
+    provision.require_writer(server)
+    return wire, server, patience
+
+
+@contextlib.contextmanager
+def _recorded(state: State, command: str, around: Surroundings) -> Iterator[None]:
+    """Begin a run; a failure is told and written into its row."""
+    state.runs.begin_run(command)
+    try:
+        yield
+    except MigrationError as error:
+        with contextlib.suppress(MigrationError):
+            facts = {"code": error.exit_code, "kind": type(error).__name__}
+            around.log("failed", **facts)
+            state.runs.note("failed", **facts)
+            state.runs.end_run(error.exit_code, {})
+        raise
 
 
 @contextlib.contextmanager

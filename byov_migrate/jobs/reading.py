@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from byov_migrate import source
 from byov_migrate.config import Config, EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.source import Session, TableReader
+from byov_migrate.source import LinkShape, Session, TableReader
 from byov_migrate.state import State, open_state
 from byov_migrate.state.keyfile import open_hash_key
 from byov_migrate.target import provision
@@ -30,11 +31,15 @@ class Reading:
     patience: Patience
     _readers: dict[str, TableReader] = field(default_factory=dict)
 
+    @cached_property
+    def links(self) -> tuple[LinkShape, ...]:
+        """Every link of the configuration, as the catalogue explains it. Raise ConfigurationError."""
+        return source.describe_links(self.session, self.config)
+
     def reader(self, table: TableConfig) -> TableReader:
         """A table as it stands in the catalog."""
         if table.name not in self._readers:
-            index = self.config.tables.index(table)
-            self._readers[table.name] = source.open_table(self.session, table, self.digests, index)
+            self._readers[table.name] = source.open_table(self.session, table, self.digests, links=self.links)
         return self._readers[table.name]
 
     def local_texts(self, table: TableConfig, embedding: EmbeddingConfig, keys: Sequence[str]) -> dict[str, str]:
@@ -47,13 +52,16 @@ class Reading:
 
 
 @contextlib.contextmanager
-def reading(config: Config, around: Surroundings) -> Iterator[Reading]:
-    """Open everything for a job that only reads. Raise Refused when there is no state yet."""
+def reading(config: Config, around: Surroundings, wire: Wire | None = None) -> Iterator[Reading]:
+    """Open everything for a job that only reads. Raise Refused when there is no state yet.
+
+    wire: what stands for RushDB; by default the one that the configuration names.
+    """
     with contextlib.ExitStack() as stack:
         state = open_state(config.state_path, around.clock, create=False)
         stack.callback(state.close)
         digests = open_hash_key(config.hash_key, around.environment, create=False)
         session = stack.enter_context(source.connect(config.source, around.environment))
-        wire = provision.open_wire(config.target, lambda: config.target.api_key.read(around.environment))
+        wire = wire or provision.open_wire(config.target, lambda: config.target.api_key.read(around.environment))
         stack.callback(wire.close)
         yield Reading(config, state, digests, session, wire, around.patience(config.target.give_up_after))

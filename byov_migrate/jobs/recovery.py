@@ -3,16 +3,18 @@
 A batch that is found whole, every vector with the score that was recorded, is settled as it is: nothing is embedded
 twice. Of anything less, new records are removed, since they were never confirmed and nothing can depend on them yet;
 records that were written over keep their ids and are written again. The rows are read again in both cases.
+A migration that is taken back settles nothing: there every such batch is withdrawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.state import State
 from byov_migrate.state.journal import Intent
 from byov_migrate.target.delivery import Delivery
+from byov_migrate.target.looking import Lookout
 from byov_migrate.target.retry import Patience
 
 
@@ -30,16 +32,53 @@ def settle_intents(
     intents = state.journal.intents(table)
     if not intents:
         return 0
-    age_s = surroundings.clock() - max(intent.sent_at for intent in intents)
-    if (remaining_s := _still_under_way_s(age_s, patience.give_up_after_s, request_budget_s)) > 0:
-        reason = f"{len(intents)} batches of an earlier run may still be under way at the target"
-        patience.pause(reason, remaining_s)
+    _wait_for(intents, patience, request_budget_s, surroundings)
     settled = sum(_settle(table, properties, intent, state, delivery) for intent in intents)
     surroundings.log("recovered", table=table, batches=len(intents), rows=settled)
     return settled
 
 
-def _still_under_way_s(age_s: float, give_up_after_s: float, request_budget_s: float) -> float:
+def withdraw_intents(
+    table: str,
+    state: State,
+    lookout: Lookout,
+    patience: Patience,
+    *,
+    request_budget_s: float,
+    surroundings: Surroundings,
+) -> int:
+    """Undo every unproved batch of a table, whole or not; return how many records were removed.
+
+    Records that a batch wrote over are known to the ledger and stay. Nothing of these batches comes later.
+    """
+    intents = state.journal.intents(table)
+    if not intents:
+        return 0
+    _wait_for(intents, patience, request_budget_s, surroundings)
+    removed = sum(_withdraw(table, intent, state, lookout) for intent in intents)
+    surroundings.log("withdrawn", table=table, batches=len(intents), rows=removed)
+    return removed
+
+
+def _withdraw(table: str, intent: Intent, state: State, lookout: Lookout) -> int:
+    ids = state.ledger.record_ids(table, [row.key for row in intent.rows])
+    strays = _not_in_the_ledger(table, lookout.by_batch(intent.batch, ids.values()), state)
+    lookout.discard(strays)
+    state.journal.drop_intent(intent.batch)
+    return len(strays)
+
+
+def _wait_for(
+    intents: Sequence[Intent], patience: Patience, request_budget_s: float, surroundings: Surroundings
+) -> None:
+    """Wait until no request of these batches can still be running at the target."""
+    age_s = surroundings.clock() - max(intent.sent_at for intent in intents)
+    if (remaining_s := still_under_way_s(age_s, patience.give_up_after_s, request_budget_s)) > 0:
+        reason = f"{len(intents)} batches of an earlier run may still be under way at the target"
+        patience.pause(reason, remaining_s)
+
+
+def still_under_way_s(age_s: float, give_up_after_s: float, request_budget_s: float) -> float:
     """How long the last request of a batch may still run at the target, at most.
 
     age_s: since the batch was recorded, negative when the clock was set back. It may have been sent again until its run

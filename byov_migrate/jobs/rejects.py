@@ -59,7 +59,7 @@ def accept_rejects(
     around = surroundings or Surroundings()
     if (key is None) == (code is None):
         raise ConfigurationError("name either one KEY or a --code")
-    entries = [config.table(table)] if table else config.tables
+    entries = [config.table(table)] if table else config.entries
     with written_state(config, "rejects accept", around) as state:
         counts = [
             state.journal.accept_rejects(entry.name, key=key, code=code, by=by, reason=reason) for entry in entries
@@ -74,7 +74,7 @@ def accept_rejects(
 def retry_rejects(config: Config, *, table: str | None = None, surroundings: Surroundings | None = None) -> RetryResult:
     """Read the rejected rows again and send those that are fit now. Raise what `backfill` raises."""
     around = surroundings or Surroundings()
-    entries = [config.table(table)] if table else list(config.tables)
+    entries = [config.table(table)] if table else list(config.entries)
     with opened(config, "rejects retry", around) as ends:
         models = Models(config, around.log)
         results = [_retry_table(ends, entry, models) for entry in entries]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
+from threading import Event
 
 from byov_migrate.errors import ConsentNeeded, Interrupted
 from byov_migrate.jobs.moving import Mover, ceiling
+from byov_migrate.state import State
 
 RECORDS_AT_ONCE = 1000
 
@@ -33,14 +35,22 @@ def remove(chosen: Mover, keys: Sequence[str]) -> int:
 
     Raise Interrupted between two portions after a stop; what was begun is finished.
     """
-    state, name, removed = chosen.ends.state, chosen.work.table.name, 0
+    ends, name = chosen.ends, chosen.work.table.name
+    return remove_known(ends.state, name, chosen.delivery.discard, keys, ends.around.stop)
+
+
+def remove_known(
+    state: State, table: str, discard: Callable[[Sequence[str]], None], keys: Sequence[str], stop: Event
+) -> int:
+    """As `remove`. discard: deletes by record id and sees that they are gone."""
+    removed = 0
     rest = iter(keys)
     while some := list(islice(rest, RECORDS_AT_ONCE)):
-        if chosen.ends.around.stop.is_set():
+        if stop.is_set():
             raise Interrupted
-        ids = state.ledger.record_ids(name, some)
-        state.journal.begin_removal(name, list(ids))
-        chosen.delivery.discard(list(ids.values()))
-        state.journal.end_removal(name, list(ids))
+        ids = state.ledger.record_ids(table, some)
+        state.journal.begin_removal(table, list(ids))
+        discard(list(ids.values()))
+        state.journal.end_removal(table, list(ids))
         removed += len(ids)
     return removed

@@ -73,7 +73,6 @@ def repair(
     more is deleted than the ceiling allows: nothing is changed then.
     """
     around = surroundings or Surroundings()
-    table_work.require_known_tables(config)
     given = None if report == LAST else read_report(Path(report))
     with opened(config, "repair", around) as ends:
         models = Models(config, around.log)

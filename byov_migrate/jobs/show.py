@@ -33,7 +33,7 @@ class RecordView:
 def show(config: Config, key: str, *, table: str | None = None, surroundings: Surroundings | None = None) -> RecordView:
     """Look one record up by its canonical key. Raise ConfigurationError when neither end knows the key."""
     around = surroundings or Surroundings()
-    entry = config.table(table) if table else config.tables[0]
+    entry = config.table(table) if table else config.entries[0]
     with reading(config, around) as ends:
         records, _ = ends.patience.retry(lambda: ends.wire.find(entry.label, {"byovKey": key}, limit=10))
         row = _row(ends, entry, key)

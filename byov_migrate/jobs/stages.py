@@ -7,7 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-STAGE_NAMES = {"read": "reading", "embed": "embedding", "write": "writing", "confirm": "confirming"}
+STAGE_NAMES = {
+    "read": "reading",
+    "tokenize": "tokenizing",
+    "embed": "embedding",
+    "write": "writing",
+    "confirm": "confirming",
+}
 
 
 @dataclass

@@ -69,7 +69,7 @@ def _status(config: Config, state: State, run: str | None, now: float) -> Status
     complete = [item["ended_at"] for item in state.runs.last(1000) if _is_complete(item)]
     return Status(
         state_id=state.runs.state_id,
-        tables=tuple(_table(state, table.name, table.label) for table in config.tables),
+        tables=tuple(_table(state, table.name, table.label) for table in config.entries),
         runs=tuple(runs),
         events=tuple(state.runs.events(run)) if run else (),
         age_s=max(now - max(complete), 0.0) if complete else None,

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from byov_migrate.config import Config, TableConfig
+from byov_migrate.config import Config, Entry
 from byov_migrate.errors import ConfigurationError
-from byov_migrate.jobs import table_work
 from byov_migrate.jobs.changes import Findings, Surveyor
+from byov_migrate.jobs.linking import LinkResult, link_all
 from byov_migrate.jobs.moving import Extent, Mover, move, prepare, settled
 from byov_migrate.jobs.opening import Ends, opened
 from byov_migrate.jobs.pipeline import Totals
@@ -26,8 +26,8 @@ from byov_migrate.jobs.removal import remove, require_consent
 from byov_migrate.jobs.rewriting import require_affordable
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.sync_start import (
-    READ_EVERYTHING,
     choose_strategy,
+    guarantee_of,
     is_sweep_due,
     pages_to_compare,
     require_as_new,
@@ -88,6 +88,7 @@ class SyncResult:
     """One result a table, in the order of the configuration."""
 
     tables: tuple[TableSync, ...]
+    links: tuple[LinkResult, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -115,17 +116,27 @@ def sync(
     ConfigurationError when changes cannot be seen; nothing is lost then, and what was written stays.
     """
     around = surroundings or Surroundings()
-    table_work.require_known_tables(config)
     wanted = _asked_for(full=full, confirm_deletes=confirm_deletes, accept=accept)
-    chosen = [config.table(name) for name in tables] or list(config.tables)
+    chosen = [config.table(name) for name in tables] or list(config.entries)
     loaded = models or Models(config, around.log)
     with opened(config, "sync", around) as ends:
-        result = SyncResult(tuple(_sync_table(ends, table, loaded, wanted) for table in chosen))
+        done: list[TableSync] = []
+        for table in chosen:
+            done.append(_sync_table(ends, table, loaded, wanted, stirred=_is_stirred(table, done)))
+        result = SyncResult(tuple(done), link_all(ends))
         ends.finish(result.exit_code, {table.table: dataclasses.asdict(table) for table in result.tables})
     return result
 
 
-def _sync_table(ends: Ends, table: TableConfig, models: Models, asked: Asked) -> TableSync:
+def _is_stirred(entry: Entry, done: Sequence[TableSync]) -> bool:
+    """Whether distinct values may have come or gone: the table they are read from has changed, or nobody looked."""
+    if entry.distinct is None:
+        return False
+    owners = [table for table in done if table.table == entry.owner]
+    return not owners or any(table.changes for table in owners)
+
+
+def _sync_table(ends: Ends, table: Entry, models: Models, asked: Asked, *, stirred: bool) -> TableSync:
     began = ends.around.monotonic()
     work = prepare(ends, table, models, lazily=True, accept_source=asked.accept is not None)
     since = where_it_begins(ends.state, table.name)
@@ -133,14 +144,16 @@ def _sync_table(ends: Ends, table: TableConfig, models: Models, asked: Asked) ->
     if _has_hidden_unsettled(ends, work):
         asked = dataclasses.replace(asked, full=True)
     strategy = None if asked.full else choose_strategy(work.reader, since, rows_of(ends.state, table.name))
-    guarantee = strategy.guarantee if strategy else READ_EVERYTHING
+    guarantee = guarantee_of(strategy, work.reader)
     ends.around.log("sync", table=table.name, strategy=strategy.kind if strategy else "full", guarantee=guarantee)
     if strategy is not None and strategy.warning:
         ends.around.log("sync-slow", table=table.name, because=strategy.warning)
-    sweep = asked.full or is_sweep_due(since, table.sweep_every, ends.around.clock())
+    sweep = stirred or asked.full or is_sweep_due(since, table.sweep_every, ends.around.clock())
     with Surveyor(work.reader, ends.state, ends.patience).survey(
         since, strategy, sweep=sweep, follows=asked.accept is None
     ) as findings:
+        if table.unused == "keep" and table.distinct is not None:
+            findings.gone.clear()
         done = _carry_out(ends, work, findings, asked)
         ends.state.cursors.move(table.name, dataclasses.asdict(findings.cursor), findings.sweep)
     return _result(ends, work, done, strategy, ends.around.monotonic() - began)
@@ -192,8 +205,8 @@ def _result(ends: Ends, work: TableWork, done: _Done, strategy: Strategy | None,
     return TableSync(
         table=name,
         label=work.table.label,
-        strategy=strategy.kind if strategy else "full",
-        guarantee=strategy.guarantee if strategy else READ_EVERYTHING,
+        strategy=_kind_of(strategy, work),
+        guarantee=guarantee_of(strategy, work.reader),
         unchanged=done.tally.unchanged,
         created=done.totals.rows - done.totals.updated,
         updated=done.totals.updated,
@@ -205,6 +218,12 @@ def _result(ends: Ends, work: TableWork, done: _Done, strategy: Strategy | None,
         seconds=seconds,
         swept_at=now.swept_at if now else None,
     )
+
+
+def _kind_of(strategy: Strategy | None, work: TableWork) -> str:
+    if strategy is not None:
+        return strategy.kind
+    return "full" if work.reader.shape.derived is None else "values"
 
 
 def sync_keys(
@@ -219,8 +238,7 @@ def sync_keys(
     tables: the one table, needed when the configuration has several. Raise ConfigurationError for what is no key.
     """
     around = surroundings or Surroundings()
-    table_work.require_known_tables(config)
-    entries = [config.table(name) for name in tables] or list(config.tables)
+    entries = [config.table(name) for name in tables] or list(config.entries)
     if len(entries) > 1:
         raise ConfigurationError("--key is for one table, and there are several; name it with --table")
     entry = entries[0]
@@ -236,7 +254,7 @@ def sync_keys(
         ends.state.cursors.distrust(entry.name)
         tally, totals = _write(chosen, lambda: iter([Page(tuple(rows), None)]), len(rows))
         done = _Done(tally, totals, remove(chosen, gone))
-        result = SyncResult((_result(ends, work, done, None, around.monotonic() - began),))
+        result = SyncResult((_result(ends, work, done, None, around.monotonic() - began),), link_all(ends))
         ends.finish(result.exit_code, {entry.name: dataclasses.asdict(result.tables[0])})
     return result
 

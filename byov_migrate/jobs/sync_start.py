@@ -15,6 +15,7 @@ from byov_migrate.state.cursors import Synced
 from byov_migrate.target.retry import Patience
 
 READ_EVERYTHING = "complete: every row is read and compared"
+ALL_VALUES = "complete: the distinct values are compared whenever rows have changed"
 
 
 def where_it_begins(state: State, table: str) -> Synced:
@@ -35,8 +36,20 @@ def require_as_new(session: Session, since: Synced, patience: Patience, *, accep
         raise Refused(f"{reason}; nothing written", next_step="byov-migrate sync --full --accept source")
 
 
-def choose_strategy(reader: TableReader, since: Synced, rows: int) -> Strategy:
-    """How changes are seen. Raise ConfigurationError with the reasons when they cannot be."""
+def guarantee_of(strategy: Strategy | None, reader: TableReader) -> str:
+    """What a sync sees, in one sentence."""
+    if strategy is not None:
+        return strategy.guarantee
+    return READ_EVERYTHING if reader.shape.derived is None else ALL_VALUES
+
+
+def choose_strategy(reader: TableReader, since: Synced, rows: int) -> Strategy | None:
+    """How changes are seen; None for distinct values, which come and go and never change.
+
+    Raise ConfigurationError with the reasons when they cannot be.
+    """
+    if reader.shape.derived is not None:
+        return None
     found = reader.strategy(Cursor(**since.cursor), rows)
     if isinstance(found, NoStrategy):
         lines = "\n  ".join(found.reasons)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from byov_migrate.errors import ConfigurationError
 from byov_migrate.jobs.documents import Composer
 from byov_migrate.jobs.embedding import EmbeddingPlan
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.source import TableReader
+from byov_migrate.source import LinkShape, TableReader
 from byov_migrate.state import State
 from byov_migrate.state.scope import table_fields
 from byov_migrate.target import provision
@@ -109,12 +109,18 @@ def place_fields(system: str, database: str, digests: Digests, project: str | No
 
 
 def settle_scope(
-    state: State, table: TableConfig, reader: TableReader, plans: tuple[EmbeddingPlan, ...], places: Mapping[str, str]
+    state: State,
+    table: TableConfig,
+    reader: TableReader,
+    plans: tuple[EmbeddingPlan, ...],
+    places: Mapping[str, str],
+    links: Sequence[LinkShape],
 ) -> dict[str, object]:
     """Require that the state belongs to these settings and ends; return the fields to store once the label is ours."""
     fingerprints = {plan.config.property_name: plan.fingerprint for plan in plans if plan.fingerprint is not None}
     key = [column.name for column in reader.shape.key]
-    fields = {**places, **table_fields(table, key, fingerprints, reader.shape.signatures)}
+    here = [link.config for link in links if link.source.entry.label == table.label]
+    fields = {**places, **table_fields(table, key, fingerprints, reader.shape.signatures, here)}
     state.scope.require(fields)
     return fields
 
@@ -149,10 +155,3 @@ def delivery_for(
     mode = work.destination.mode
     surroundings.log("write-mode", label=work.table.label, mode=mode, server=server.kind, request_budget_s=budget_s)
     return Delivery(wire, work.destination, patience, request_budget_s=budget_s, writers=config.target.writers)
-
-
-def require_known_tables(config: Config) -> None:
-    """Raise ConfigurationError for settings that are read and not carried out yet: better than ignoring them."""
-    for name in ("nodes", "links"):
-        if getattr(config, name):
-            raise ConfigurationError(f"{name}: [[{name}]] cannot be written by this version yet; take them out")

@@ -62,7 +62,7 @@ class WritePlanner:
         self._state = state
         self._fetch = fetch
         self._unique = unique
-        names = frozenset(item.property_name for item in leaving(work.table))
+        names = frozenset(item.property_name for item in leaving(work.table, work.composer.links))
         self._names = names - {"byovBatch"}  # every write has its own
         self._rejected = {row["key"] for row in state.ledger.rejects(work.table.name)}
         self.tally = Tally()
@@ -88,7 +88,7 @@ class WritePlanner:
 
     def _compared(self, row: Row, known: Known) -> _Changed | None:
         record_hash, marks = self._work.composer.hashes(row)
-        same = (record_hash, marks) == (known.hash, known.text_hashes)
+        same = (record_hash, marks, row.refs) == (known.hash, known.text_hashes, known.refs)
         return None if same else _Changed(row, marks, known)
 
     def _over_records(self, changed: Sequence[_Changed]) -> list[Row]:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 60.0
 LogFormat = Literal["text", "json"]
-_SHOWN = frozenset({"wait", "recovered", "write-mode", "planned", "model", "ready", "no-sync", "accepted"})
+_SHOWN = frozenset(
+    {"wait", "recovered", "write-mode", "planned", "model", "ready", "no-sync", "accepted", "removing", "withdrawn"}
+)
 """Events a person wants to see without -v."""
 
 

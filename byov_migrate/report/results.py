@@ -6,7 +6,6 @@ import dataclasses
 import datetime as dt
 import json
 import sys
-import textwrap
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from byov_migrate.errors import Interrupted, MigrationError, Refused, RowRefused
 from byov_migrate.report.live import clock_text, size_text
+from byov_migrate.report.searching import print_search
 
 if TYPE_CHECKING:
     from byov_migrate.embed.convert import ConvertResult
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     from byov_migrate.jobs.backup import BackupResult
     from byov_migrate.jobs.demo.run import DemoResult
     from byov_migrate.jobs.rejects import RetryResult
-    from byov_migrate.jobs.search import SearchResult
     from byov_migrate.jobs.show import RecordView
     from byov_migrate.jobs.status import Status, TableStatus
 
 BUG_CODE = 1
-TEXT_WIDTH = 100
 
 
 def print_json(result: Any) -> None:
@@ -91,20 +89,6 @@ def _moved_meanwhile(table: TableResult) -> list[str]:
 
 def _busy(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{stage} {share:.0%} busy" for stage, share in sorted(shares.items(), key=lambda item: -item[1]))
-
-
-def print_search(result: SearchResult) -> None:
-    """Score, properties, and the local text beside each hit."""
-    for hit in result.hits:
-        shown = {name: value for name, value in hit.properties.items() if not name.startswith("byov") and value != ""}
-        print(f"{hit.score:.3f}  {hit.key}  " + "  ".join(f"{name}={value}" for name, value in shown.items()))
-        if hit.text:
-            print(textwrap.indent(textwrap.shorten(hit.text, TEXT_WIDTH, placeholder=" ..."), "       "))
-    how = "exact, every record compared" if result.exact else "by the index"
-    print(
-        f"{len(result.hits)} hits of {result.label}.{result.property_name}, {how}, {result.seconds:.2f} s",
-        file=sys.stderr,
-    )
 
 
 def print_demo(result: DemoResult) -> None:

@@ -67,8 +67,16 @@ def unlink_matching(session: Session, join: Join) -> None:
 
 
 def attach(session: Session, record_id: str, body: Mapping[str, Any]) -> None:
-    """Link one record to others by id; ids that are not there are passed over."""
-    link(session, _pairs_by_id(session, record_id, body), _read_type(body.get("type")))
+    """Link one record to others by id, in place of what linked them; ids that are not there are passed over."""
+    pairs, relation = _pairs_by_id(session, record_id, body), _read_type(body.get("type"))
+    _unlink(session, pairs, [relation])
+    link(session, pairs, relation)
+    if properties := body.get("properties"):
+        stored = orjson.dumps(properties).decode()
+        session.connection.executemany(
+            "INSERT INTO edge_property (source, type, target, body) VALUES (?, ?, ?, ?)",
+            ((source, relation, target, stored) for source, target in pairs),
+        )
 
 
 def detach(session: Session, record_id: str, body: Mapping[str, Any]) -> None:
@@ -96,8 +104,9 @@ def find(session: Session, body: Mapping[str, Any]) -> tuple[list[dict[str, Any]
     )  # fmt: skip
     limit = body.get("limit", MOST_FOUND)
     rows = session.connection.execute(
-        "SELECT s.id, t.id, s.label, t.label, e.type FROM edge e "
+        "SELECT s.id, t.id, s.label, t.label, e.type, p.body FROM edge e "
         "JOIN record s ON s.number = e.source JOIN record t ON t.number = e.target "
+        "LEFT JOIN edge_property p ON p.source = e.source AND p.type = e.type AND p.target = e.target "
         f"WHERE {condition.sql} ORDER BY e.source, e.target LIMIT ? OFFSET ?",
         (*condition.parameters, limit if limit <= MOST_FOUND else FOUND_INSTEAD, body.get("skip", 0)),
     )
@@ -106,14 +115,14 @@ def find(session: Session, body: Mapping[str, Any]) -> tuple[list[dict[str, Any]
 
 
 def _reply(row: Sequence[Any]) -> dict[str, Any]:
-    source, target, source_label, target_label, relation = row
+    source, target, source_label, target_label, relation, properties = row
     return {
         "sourceId": source,
         "targetId": target,
         "sourceLabel": source_label,
         "targetLabel": target_label,
         "type": relation,
-        "properties": {},
+        "properties": orjson.loads(properties) if properties else {},
         "direction": "out",
     }
 

@@ -51,6 +51,18 @@ CREATE TABLE IF NOT EXISTS edge (
 CREATE INDEX IF NOT EXISTS edge_of_target ON edge (target, type, source);
 CREATE INDEX IF NOT EXISTS edge_of_type ON edge (project, type);
 
+-- of the few links that have properties
+CREATE TABLE IF NOT EXISTS edge_property (
+    source INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    target INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (source, type, target)
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS edge_is_gone AFTER DELETE ON edge BEGIN
+    DELETE FROM edge_property WHERE source = old.source AND type = old.type AND target = old.target;
+END;
+
 CREATE TABLE IF NOT EXISTS vector_index (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,

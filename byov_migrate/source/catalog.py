@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from byov_migrate.config import TableConfig
+from byov_migrate.config import Entry, TableConfig
 from byov_migrate.errors import ConfigurationError, CredentialsRefused, PersonNeeded, Refused
 from byov_migrate.source import queries
 from byov_migrate.source.checks import columns_in_use, filter_mistakes, table_mistakes
 from byov_migrate.source.cursor import if_permitted, read_timeline
+from byov_migrate.source.distinct import distinct_mistakes, distinct_shape
 from byov_migrate.source.keys import is_key_type
 from byov_migrate.source.names import Relation, resolve
 from byov_migrate.source.session import Session, Transaction
@@ -46,7 +47,9 @@ def describe_table(session: Session, table: TableConfig, index: int = 0) -> Tabl
     Raise ConfigurationError with every mistake, a line each; CredentialsRefused with the GRANT that is missing;
     PersonNeeded where rows may be hidden or the text's encoding is unknown.
     """
-    path = f"tables[{index}]"
+    if isinstance(table, Entry) and table.distinct is not None:
+        return _describe_distinct(session, table)
+    path = table.path if isinstance(table, Entry) else f"tables[{index}]"
     with session.transaction() as transaction:
         relation = resolve(transaction, table.name, f"{path}.name")
         facts = _Facts(*transaction.fetch(queries.RELATION, (relation.oid,))[0])
@@ -70,6 +73,25 @@ def describe_table(session: Session, table: TableConfig, index: int = 0) -> Tabl
         proven and not facts.has_heirs,
         facts.estimated_rows,
     )
+
+
+def known_columns(transaction: Transaction, oid: int) -> dict[str, Column]:
+    """Every column of a relation by its name."""
+    return {column.name: column for column in map(_column, transaction.fetch(queries.COLUMNS, (oid,)))}
+
+
+def _describe_distinct(session: Session, entry: Entry) -> TableShape:
+    """As `describe_table`, for the distinct values of a column."""
+    with session.transaction() as transaction:
+        relation = resolve(transaction, entry.owner, f"{entry.path}.table")
+        facts = _Facts(*transaction.fetch(queries.RELATION, (relation.oid,))[0])
+        rows = transaction.fetch(queries.COLUMNS, (relation.oid,))
+        known = {column.name: column for column in map(_column, rows)}
+    if mistakes := list(distinct_mistakes(entry, known)):
+        raise _mistakes(entry.name, mistakes)
+    used = columns_in_use(entry, entry.columns)
+    _check_access(relation, facts, [row[0] for row in rows if not row[-1]], used)
+    return distinct_shape(entry, relation, known, used, facts.estimated_rows)
 
 
 def _mistakes(table: str, found: Sequence[str]) -> ConfigurationError:

@@ -84,6 +84,18 @@ SELECT i.indisprimary,
  ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid
 """
 
+# Foreign keys of these relations: name, relation, relation it leads to, columns of both in the same order. %s: oids.
+FOREIGN_KEYS_OF: Final[LiteralString] = """
+SELECT k.conname::text, k.conrelid::int8, k.confrelid::int8,
+       array(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, place)
+               JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum ORDER BY u.place),
+       array(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u (attnum, place)
+               JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.attnum ORDER BY u.place)
+  FROM pg_constraint k
+ WHERE k.contype = 'f' AND k.conrelid = ANY (%s::int8[]::oid[]) AND k.conparentid = 0
+ ORDER BY k.conname
+"""
+
 # What `signature` of a column is made of, for the columns named, if the relation of this name is still the same one.
 # %s: schema, relation, oid, column names.
 SIGNATURES: Final[LiteralString] = """

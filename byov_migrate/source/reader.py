@@ -19,6 +19,7 @@ from byov_migrate.source.circumstances import read_circumstances
 from byov_migrate.source.conditions import selection
 from byov_migrate.source.cursor import Cursor
 from byov_migrate.source.keys import parse_key
+from byov_migrate.source.links import LinkShape
 from byov_migrate.source.rows import RowReader, row_reader
 from byov_migrate.source.session import Session
 from byov_migrate.source.shape import Column, TableShape
@@ -46,6 +47,11 @@ class TableReader:
     def dimensions(self) -> tuple[int | None, ...]:
         """Of each embedding's ready vectors; None for embeddings of text, and where no row has a vector."""
         return self.rows_reader.dimensions
+
+    @property
+    def links(self) -> tuple[LinkShape, ...]:
+        """The links that rows carry."""
+        return self.rows_reader.links
 
     def plan_ranges(self, rows_per_range: int = ranges.ROWS_PER_RANGE) -> ranges.RangePlan:
         """See `ranges.plan_ranges`."""
@@ -89,15 +95,17 @@ def open_table(
     digests: Digests,
     index: int = 0,
     dimensions: Sequence[int | None] | None = None,
+    links: Sequence[LinkShape] = (),
 ) -> TableReader:
     """Describe a table and make its reader; `index` is its place in the configuration.
 
     dimensions: of each embedding's ready vectors, as an earlier run stored them; found in the table when not given.
+    links: all of the configuration; the rows get the keys of those that they carry.
     Raise what `catalog.describe_table` raises.
     """
     shape = describe_table(session, table, index)
     known = vector_dimensions(session, shape, table) if dimensions is None else tuple(dimensions)
-    return TableReader(session, table, row_reader(shape, table, digests, known))
+    return TableReader(session, table, row_reader(shape, table, digests, known, links))
 
 
 def vector_dimensions(session: Session, shape: TableShape, table: TableConfig) -> tuple[int | None, ...]:

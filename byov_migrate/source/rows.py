@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from psycopg import sql
 
 from byov_migrate.config import EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
-from byov_migrate.records import Content, KeyText, Outgoing, Rejected, Row, Vector
+from byov_migrate.records import Content, KeyText, Outgoing, Refs, Rejected, Row, Vector
 from byov_migrate.source.keys import canonical_key
+from byov_migrate.source.links import LinkShape, carried_by, carried_columns, read_ref, ref_expressions
 from byov_migrate.source.shape import Column, TableShape
 from byov_migrate.source.statements import name
 from byov_migrate.source.values import Unfit, ValueReader, value_reader
@@ -27,7 +28,8 @@ _BLANK = Unfit("no-text", "there is nothing to embed", 'empty_text = "store"')
 class RowReader:
     """Everything needed to select rows of a table and to read what came back.
 
-    dimensions: what each embedding's ready vectors must have; None is not known, or no vectors.
+    dimensions: what each embedding's ready vectors must have; None is not known, or no vectors. links: those that a row
+    carries; what tells their keys is selected last.
     """
 
     shape: TableShape
@@ -37,12 +39,14 @@ class RowReader:
     properties: tuple[tuple[str, ValueReader, int], ...]
     embeddings: tuple[EmbeddingConfig, ...]
     dimensions: tuple[int | None, ...]
+    links: tuple[LinkShape, ...] = ()
 
     @property
     def expressions(self) -> list[sql.Composable]:
         """What to select: the key as text, then each field once."""
         key = [sql.SQL("{}::text").format(identifier) for identifier in self.shape.key_identifiers]
-        return [*key, *(_expression(self.shape.columns[column], form) for column, form in self.fields)]
+        fields = (_expression(self.shape.columns[column], form) for column, form in self.fields)
+        return [*key, *fields, *(item for link in self.links for item in ref_expressions(link))]
 
     def position(self, selected: Selected) -> KeyText:
         """PostgreSQL's text of the key."""
@@ -65,7 +69,7 @@ class RowReader:
             if isinstance(content, Unfit):
                 return self._rejected(position, _Refusal(embedding.vector, content))
             contents.append(content)
-        return Row(self.key(position), position, properties, tuple(contents))
+        return Row(self.key(position), position, properties, tuple(contents), refs=self._refs(selected))
 
     def texts(self, selected: Selected) -> tuple[str | None, ...]:
         """The rendered text of each embedding, also beside ready vectors; None without text."""
@@ -82,6 +86,17 @@ class RowReader:
                 return _Refusal(reader.column, read)
             properties[outgoing] = read
         return properties
+
+    def _refs(self, selected: Selected) -> Refs:
+        """Where the row's links lead; a link that leads nowhere is absent."""
+        refs: dict[str, tuple[str, ...]] = {}
+        place = len(self.shape.key) + len(self.fields)
+        for link in self.links:
+            end = place + len(ref_expressions(link))
+            if keys := read_ref(link, selected[place:end], self.digests):
+                refs[link.type] = keys
+            place = end
+        return refs
 
     def _content(self, embedding: EmbeddingConfig, dimension: int | None, selected: Selected) -> Content | Unfit:
         content: Content | Unfit
@@ -118,9 +133,13 @@ class _Refusal:
 
 
 def row_reader(
-    shape: TableShape, table: TableConfig, digests: Digests, dimensions: Sequence[int | None] | None = None
+    shape: TableShape,
+    table: TableConfig,
+    digests: Digests,
+    dimensions: Sequence[int | None] | None = None,
+    links: Sequence[LinkShape] = (),
 ) -> RowReader:
-    """Only the columns that the configuration names are ever selected."""
+    """Only the columns that the configuration names are ever selected, and those of its foreign keys."""
     readers = [value_reader(shape.columns[column], table.types.get(column)) for column in table.columns]
     forms: list[tuple[str, Form]] = [
         (reader.column, "elements" if reader.as_elements else "text") for reader in readers
@@ -133,7 +152,10 @@ def row_reader(
         for reader, form in zip(readers, forms[: len(readers)], strict=True)
     )
     known = tuple(dimensions) if dimensions is not None else (None,) * len(table.embeddings)
-    return RowReader(shape, digests, table.hash_key_values, fields, properties, table.embeddings, known)
+    carried = tuple(carried_by(links, table.label))
+    named = {column.name: column for link in carried for column in carried_columns(link)}
+    shape = replace(shape, columns={**named, **shape.columns})
+    return RowReader(shape, digests, table.hash_key_values, fields, properties, table.embeddings, known, carried)
 
 
 def _expression(column: Column, form: Form) -> sql.Composable:

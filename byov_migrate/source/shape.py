@@ -68,6 +68,7 @@ class TableShape:
     key: tuple[Column, ...]
     proven: bool
     estimated_rows: int  # 0 where nobody has counted yet
+    derived: sql.Composed | None = None  # what is read in place of the relation: SQL without parameters
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.relation}"
@@ -75,7 +76,7 @@ class TableShape:
     @property
     def from_item(self) -> sql.Composed:
         """What stands after FROM."""
-        return sql.SQL("{} AS byov").format(name(self.schema, self.relation))
+        return sql.SQL("{} AS byov").format(self.derived or name(self.schema, self.relation))
 
     @property
     def key_identifiers(self) -> list[sql.Identifier]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from byov_migrate.state.cursors import Cursors
 from byov_migrate.state.journal import Journal
 from byov_migrate.state.ledger import Ledger
+from byov_migrate.state.links import Links
 from byov_migrate.state.reports import Reports
 from byov_migrate.state.runs import Runs
 from byov_migrate.state.scope import Scope
@@ -25,6 +26,7 @@ class State:
     scope: Scope
     journal: Journal
     ledger: Ledger
+    links: Links
     cursors: Cursors
     cache: VectorCache
     reports: Reports
@@ -47,6 +49,7 @@ def open_state(path: Path, clock: Callable[[], float], *, create: bool, keep_vec
         Scope(store),
         Journal(store, keep_vectors=keep_vectors),
         Ledger(store),
+        Links(store),
         Cursors(store),
         VectorCache(store),
         Reports(store),

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
-from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Rejected
-from byov_migrate.state import schema
+from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Refs, Rejected
+from byov_migrate.state import edges, schema
 from byov_migrate.state.ledger import UNSETTLED
 from byov_migrate.state.store import KEYS_A_QUERY, Store, replacing
 from byov_migrate.state.vector_cache import forget_vectors, keep_vectors
@@ -24,6 +24,7 @@ class IntentRow:
     key: str
     hash: str
     vectors: Mapping[str, tuple[str, tuple[float, float, float]]]  # property -> text hash, probe scores
+    refs: Refs
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Journal:
         with self._store.writing() as connection:
             _insert_all(connection, schema.ledger, rows)
             _unsettle(connection, table, list(record_ids), with_vectors=True)
+            edges.loosen_around(connection, table, list(record_ids))
 
     def begin_removal(self, table: str, keys: Sequence[str]) -> None:
         """Record that these records are about to be deleted: a row that comes back meanwhile is a new one."""
@@ -124,6 +126,7 @@ class Journal:
                     columns = forgotten.c
                     connection.execute(delete(forgotten).where(columns.table_name == table, columns.key.in_(some)))
                 forget_vectors(connection, table, some)
+            edges.forget_refs(connection, table, keys)
             _forget_rejects(connection, table, keys)
             _progressed(connection, self._store)
 
@@ -156,6 +159,7 @@ class Journal:
         stored = [item for item in batch.rows if item.document.key in ids]
         records = [_ledger_row(table, batch.id, item, ids) for item in stored]
         vectors = [row for item in stored for row in _vector_rows(table, item, properties)]
+        _settle_links(connection, table, stored, ids)
         _insert_all(connection, schema.ledger, records)
         _insert_all(connection, schema.vector, vectors)
         if self._keeps_vectors:
@@ -176,6 +180,8 @@ class Journal:
                 for name, (text_hash, scores) in row.vectors.items()
             ]
         with self._store.writing() as connection:
+            edges.loosen_around(connection, table, [row.key for row in intent.rows])
+            edges.settle_refs(connection, table, {row.key: row.refs for row in intent.rows})
             _insert_all(connection, schema.ledger, records)
             _insert_all(connection, schema.vector, vectors)
             _forget_rejects(connection, table, [row["key"] for row in records])
@@ -215,6 +221,26 @@ class Journal:
         first = {"table_name": table, "key": row.key, "position": list(row.position), "first_at": now}
         connection.execute(insert(schema.reject).values(**first, **values))
         return True
+
+
+def _settle_links(connection: Connection, table: str, stored: Sequence[Embedded], ids: Mapping[str, str]) -> None:
+    """What leads from these records, where that changed, and what leads to those that are new."""
+    new = [item.document for item in stored if _is_new(item, ids)]
+    if new:
+        edges.loosen_around(connection, table, [document.key for document in new])
+    written = {document.key: document.refs for document in new}
+    written |= {
+        item.document.key: item.document.refs
+        for item in stored
+        if (known := item.document.known) and (not known.hash or known.refs != item.document.refs)
+    }
+    if written:
+        edges.settle_refs(connection, table, written)
+
+
+def _is_new(item: Embedded, ids: Mapping[str, str]) -> bool:
+    known = item.document.known
+    return known is None or ids[item.document.key] != known.record_id
 
 
 def _insert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -261,13 +287,19 @@ def _text(stored: list[str] | None) -> KeyText | None:
 def _packed(item: Embedded, properties: Sequence[str]) -> list[Any]:
     document = item.document
     marks = zip(properties, document.text_hashes, item.scores, strict=True)
-    return [document.key, document.hash, {name: [text, score] for name, text, score in marks if score is not None}]
+    vectors = {name: [text, score] for name, text, score in marks if score is not None}
+    return [document.key, document.hash, vectors, dict(document.refs)]
 
 
 def _unpacked(stored: bytes) -> tuple[IntentRow, ...]:
     return tuple(
-        IntentRow(key, hashed, {name: (text, tuple(score)) for name, (text, score) in vectors.items()})
-        for key, hashed, vectors in orjson.loads(stored)
+        IntentRow(
+            key,
+            hashed,
+            {name: (text, tuple(score)) for name, (text, score) in vectors.items()},
+            {kind: tuple(keys) for refs in more for kind, keys in refs.items()},  # none in batches of earlier versions
+        )
+        for key, hashed, vectors, *more in orjson.loads(stored)
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Select, func, select
 
 from byov_migrate.records import Known
 from byov_migrate.state import schema
+from byov_migrate.state.edges import refs_of
 from byov_migrate.state.store import KEYS_A_QUERY, Store
 
 UNSETTLED = ""
@@ -47,8 +48,11 @@ class Ledger:
                 hashes = hashes.where(vectors.table_name == table, vectors.key.in_(some))
                 hashes = hashes.where(vectors.property.in_(list(properties)))
                 marks.update({(row.key, row.property): row.text_hash for row in connection.execute(hashes)})
+            refs = refs_of(connection, table, list(found))
         return {
-            key: Known(row.record_id, row.hash, tuple(marks.get((key, name)) for name in properties))
+            key: Known(
+                row.record_id, row.hash, tuple(marks.get((key, name)) for name in properties), refs=refs.get(key, {})
+            )
             for key, row in found.items()
         }
 

@@ -88,6 +88,37 @@ vector_cache = Table(
     sqlite_with_rowid=False,
 )
 
+# The links of the configuration. checksum, pairs: of the source's pairs when they were last read; called_at: since when
+# a request about these links may be under way.
+link = Table(
+    "link",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("type", String, nullable=False),
+    Column("source_table", String, nullable=False),
+    Column("target_table", String, nullable=False),
+    Column("carried", Boolean, nullable=False),  # by the rows themselves; else read as pairs
+    Column("pairs", Integer),
+    Column("checksum", String),
+    Column("called_at", Float),
+)
+
+# Every link that the source implies, whether or not the record that it leads to is there. linked: proved in RushDB.
+edge = Table(
+    "edge",
+    metadata,
+    Column("link", Integer, primary_key=True),
+    Column("source_key", String, primary_key=True),
+    Column("target_key", String, primary_key=True),
+    Column("mark", String, nullable=False),  # keyed hash of its properties
+    Column("linked", Boolean, nullable=False),
+    Column("seen", Integer, nullable=False),  # number of the last reading that told of it
+    sqlite_with_rowid=False,
+)
+Index("edge_of_target", edge.c.link, edge.c.target_key)
+Index("edge_loose", edge.c.link, edge.c.source_key, sqlite_where=edge.c.linked.is_(False))
+
 # Where the next sync of a table begins, and what the last look for deletes found: the source's keys, counted and
 # summed, while they were exactly the known ones.
 sync = Table(

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import select
 
-from byov_migrate.config import EmbeddingConfig, TableConfig
+from byov_migrate.config import EmbeddingConfig, LinkConfig, TableConfig
 from byov_migrate.errors import Refused
 from byov_migrate.filters import Filter
 from byov_migrate.state import schema
@@ -33,6 +33,7 @@ _TABLE_FIELDS: Mapping[str, ChangeClass] = {
     "label": "another",
     "key": "another",
     "hash_key_values": "another",
+    "links": "apply",
     "schema": "re-identify",
 }
 _EMBEDDING_FIELDS: Mapping[str, ChangeClass] = {
@@ -83,11 +84,16 @@ def _shown(value: Any) -> str:
 
 
 def table_fields(
-    table: TableConfig, key: Sequence[str], fingerprints: Mapping[str, str], schema_: Mapping[str, str] | None = None
+    table: TableConfig,
+    key: Sequence[str],
+    fingerprints: Mapping[str, str],
+    schema_: Mapping[str, str] | None = None,
+    links: Sequence[LinkConfig] = (),
 ) -> dict[str, Any]:
     """The scope of one table.
 
-    key: as found. fingerprints: the models', by embedding property. schema_: what each column in use is.
+    key: as found. fingerprints: the models', by embedding property. schema_: what each column in use is. links: those
+    that lead from here.
     """
     fields: dict[str, Any] = {
         "columns": list(table.columns),
@@ -100,6 +106,8 @@ def table_fields(
         "hash_key_values": table.hash_key_values,
         "schema": dict(schema_ or {}),
     }
+    if links:
+        fields["links"] = [link.model_dump(mode="json", exclude_defaults=True) for link in links]
     for embedding in table.embeddings:
         for name, value in _embedding_fields(embedding, fingerprints.get(embedding.property_name)).items():
             fields[f"embeddings[{embedding.property_name}].{name}"] = value

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, Table, insert, select
 from sqlalchemy.sql.dml import Insert
@@ -14,6 +15,7 @@ from byov_migrate.errors import Unavailable
 from byov_migrate.state import schema
 from byov_migrate.state.database import open_database, translated_errors
 
+T = TypeVar("T")
 KEYS_A_QUERY = 500  # below SQLite's limit on variables, whatever it was built with
 
 
@@ -65,6 +67,13 @@ class Store:
         """The rows a query answers, as dictionaries."""
         with self.reading() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def portions(items: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Lists of at most so many items, in their order."""
+    rest = iter(items)
+    while some := list(islice(rest, most)):
+        yield some
 
 
 def fact(name: str) -> Select[str]:

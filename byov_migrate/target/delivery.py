@@ -18,6 +18,7 @@ from byov_migrate.target.asking import Asker
 from byov_migrate.target.attaching import Attacher
 from byov_migrate.target.bulk import BulkWriter, write_reject
 from byov_migrate.target.destination import Accepted, Destination, WriteMode, is_made_anew
+from byov_migrate.target.linking import Linker
 from byov_migrate.target.looking import Lookout
 from byov_migrate.target.pace import Pace
 from byov_migrate.target.proof import Proof
@@ -47,6 +48,7 @@ class Delivery:
         self._attacher = Attacher(wire, self._asker)
         self._creator = BulkWriter(self._asker, self._create)
         self._updater = Updater(wire, destination, self._asker, self._creator, self._attacher)
+        self._linker = Linker(wire, self._asker)
         self._proof = Proof(wire, destination, self._asker)
 
     def send(self, batch: Batch) -> Accepted:
@@ -84,9 +86,16 @@ class Delivery:
     def _write(self, batch: Batch, rows: Sequence[Embedded], record_ids: dict[str, str]) -> list[Rejected]:
         if batch.way == "create":
             return self._creator.write(rows, record_ids)
+        self._loosen(rows)
         if batch.way == "rewrite":
             return self._updater.rewrite(rows, record_ids)
         return self._updater.append(rows, record_ids) + self._withdraw_incomplete(batch, record_ids)
+
+    def _loosen(self, rows: Sequence[Embedded]) -> None:
+        """Remove links that would be out of date, by the keys that the records still hold."""
+        for place in self._to.links:
+            known = [item.document.known for item in rows if place.type in item.document.loosened]
+            self._linker.part(place, [record.record_id for record in known if record is not None])
 
     def _create(self, rows: Sequence[Embedded]) -> dict[str, str]:
         return self._wire.create(self._to.label, [self._outbound(item) for item in rows])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from byov_migrate.records import Batch, Embedded, Rejected, Vector
-from byov_migrate.target.wire import Index
+from byov_migrate.target.wire import Index, LinkPlace
 
 WriteMode: TypeAlias = Literal["inline", "two-call"]
 
@@ -15,6 +15,8 @@ WriteMode: TypeAlias = Literal["inline", "two-call"]
 @dataclass(frozen=True)
 class Destination:
     """One label and its indexes, in the order of the embeddings.
+
+    links: those that lead from here by keys that the records hold.
 
     unique: whether the server refuses a second record with the same `byovKey`. Asked at the first rewrite, which is
     ten times faster where it does.
@@ -25,6 +27,7 @@ class Destination:
     mode: WriteMode
     probes: tuple[Vector, ...]  # one an index, shape (3, dimension)
     unique: Callable[[], bool] = lambda: False
+    links: tuple[LinkPlace, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,10 @@ class Lookout:
             raise Retriable(f"target counts {total} records and shows {len(found)}")
         return found
 
+    def count(self, record_ids: Sequence[str]) -> int:
+        """How many of these records are there; at most 1,000 of them."""
+        return self._asker.ask(lambda: self._wire.find(self._label, _these(record_ids), limit=1))[1]
+
     def discard(self, record_ids: Sequence[str]) -> None:
         """Remove records and see that they are gone: an answer proves nothing. At most 1,000 a request."""
         for start in range(0, len(record_ids), FIND_ROWS):

@@ -24,6 +24,8 @@ OURS = {"byovBatch": {"$exists": True}}
 """Matches the records that byov-migrate wrote, markers apart."""
 UNIQUENESS_KEY = "~byov-unique"
 """The key of two records that are tried and removed. No row has it: text that begins so gets another `~` in front."""
+TRIAL = {"byovKey": UNIQUENESS_KEY}
+"""Matches those two records."""
 
 
 def open_wire(config: TargetConfig, read_key: Callable[[], str]) -> Wire:
@@ -164,6 +166,51 @@ def _require_ours(wire: Wire, patience: Patience, found: Sequence[Stored], marke
         patience.retry(lambda: wire.replace(MARKER_LABEL, first.record_id, marker.properties()))
 
 
+def has_marker(wire: Wire, patience: Patience, label: str, *, state: str, generation: int) -> bool:
+    """Whether the label has a marker, which then is of this state. Writes nothing.
+
+    Raise Refused when it names another state, or a later generation of this one.
+    """
+    found = _markers(wire, patience, label)
+    if not found:
+        return False
+    held = found[0].properties
+    if held.get("byovState") != state:
+        raise Refused(
+            f"the label {label} belongs to another state (its marker names state {str(held.get('byovState'))[:8]},"
+            f" this one is {state[:8]}); nothing was removed. Use the state that wrote it"
+        )
+    if (stored := int(held.get("byovGeneration", 1))) > generation:
+        raise Refused(
+            f"a later copy of this state has taken over {label} (generation {stored}, this one is {generation});"
+            " nothing was removed. Use that one"
+        )
+    return True
+
+
+def raise_generation(wire: Wire, patience: Patience, label: str, generation: int) -> None:
+    """Write our generation into the label's marker where it names an older one: that copy then only reads."""
+    first = _markers(wire, patience, label)[0]
+    if int(first.properties.get("byovGeneration", 1)) < generation:
+        changed = {**first.properties, "byovGeneration": generation}
+        patience.retry(lambda: wire.replace(MARKER_LABEL, first.record_id, changed))
+
+
+def release_label(wire: Wire, patience: Patience, label: str, *, state: str) -> None:
+    """Remove our marker and see that it is gone: from then on the label is nobody's."""
+    patience.retry(lambda: _remove_marker(wire, patience, label, state))
+
+
+def _remove_marker(wire: Wire, patience: Patience, label: str, state: str) -> None:
+    ours = [item for item in _markers(wire, patience, label) if item.properties.get("byovState") == state]
+    if not ours:
+        return
+    with contextlib.suppress(Ambiguous):
+        wire.delete(MARKER_LABEL, [record.record_id for record in ours])
+    if any(item.properties.get("byovState") == state for item in _markers(wire, patience, label)):
+        raise Retriable(f"RushDB does not remove the marker of {label}")
+
+
 def try_paid_queries(wire: Wire, patience: Patience, label: str, indexes: Sequence[Index]) -> None:
     """One search and one grouped count: on Cloud both may need a paid plan, better known before the first write."""
     patience.retry(lambda: wire.count_by(label, "byovBatch", ["0" * 16]))
@@ -182,11 +229,16 @@ def keys_are_unique(wire: Wire, patience: Patience, label: str, *, budget_s: flo
     They carry no batch, so nothing counts them as rows. Any doubt is a no: rows are then written in the slow way.
     budget_s: how long a request whose answer was lost may still be running.
     """
-    patience.retry(lambda: _remove_trial(wire, label))
+    remove_trials(wire, patience, label)
     is_unique = patience.retry(lambda: _refuses_a_pair(wire, patience, label, budget_s))
     if not is_unique:
-        patience.retry(lambda: _remove_trial(wire, label))
+        remove_trials(wire, patience, label)
     return is_unique
+
+
+def remove_trials(wire: Wire, patience: Patience, label: str) -> None:
+    """Remove what `keys_are_unique` of a run that was killed may have left."""
+    patience.retry(lambda: _remove_trial(wire, label))
 
 
 def _refuses_a_pair(wire: Wire, patience: Patience, label: str, budget_s: float) -> bool:
@@ -203,7 +255,7 @@ def _refuses_a_pair(wire: Wire, patience: Patience, label: str, budget_s: float)
 
 
 def _trial(wire: Wire, label: str) -> list[Stored]:
-    return wire.find(label, {"byovKey": UNIQUENESS_KEY}, limit=1000)[0]
+    return wire.find(label, TRIAL, limit=1000)[0]
 
 
 def _remove_trial(wire: Wire, label: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from byov_migrate.errors import Ambiguous, CredentialsRefused, MigrationError, PersonNeeded, Retriable, RowRefused
 from byov_migrate.records import Outgoing, Vector
 from byov_migrate.target.http import HttpClient
-from byov_migrate.target.wire import Index, Outbound, Server, ServerKind, Stored, Where
+from byov_migrate.target.wire import Index, LinkPlace, Outbound, Server, ServerKind, Stored, StoredLink, Where
 
 PAGE_ROWS = 1000
 DELETE_IDS = 1000
@@ -74,6 +74,20 @@ class RestWire:
                 if (index.label, index.property_name, index.dimension) == (label, property_name, dimension):
                     return index
             raise _no_index(label, property_name, error) from error
+
+    def delete_index(self, index: Index) -> None:
+        """Delete an index and see that it is listed no more; one that is gone already is fine."""
+        try:
+            self._http.call("DELETE", f"/api/v1/ai/indexes/{index.id}")
+        except MigrationError:  # also the 404 after a request that acted and whose answer was lost
+            if self._is_listed(index):
+                raise
+            return
+        if self._is_listed(index):
+            raise Ambiguous(f"target still lists the index on {index.label}.{index.property_name}")
+
+    def _is_listed(self, index: Index) -> bool:
+        return any(other.id == index.id for other in self.indexes())
 
     def count_vectors(self, index: Index) -> int:
         """How many records of the index's label carry a vector."""
@@ -170,6 +184,39 @@ class RestWire:
         with _understood(reads=True):
             return [_stored(row) for row in answer["data"]]
 
+    def join(self, place: LinkPlace, *, sources: Where, targets: Where) -> None:
+        """Link each of these sources to the targets whose `byovKey` it holds; links that are there stay.
+
+        An empty `where` is all records of the label. Nothing met is a success too, so links have to be counted.
+        """
+        self._http.call("POST", "/api/v1/relationships/create-many", _join(place, sources, targets))
+
+    def part(self, place: LinkPlace, *, sources: Where) -> None:
+        """Remove the links of these sources to the targets whose `byovKey` they hold now."""
+        self._http.call("POST", "/api/v1/relationships/delete-many", _join(place, sources, {}))
+
+    def link(self, place: LinkPlace, target: str, sources: Sequence[str]) -> None:
+        """Link sources to one target, by ids. Unknown ids are passed over."""
+        body = {"targetIds": list(sources), "type": place.type, "direction": "in"}
+        self._http.call("POST", f"/api/v1/relationships/{target}", body)
+
+    def link_with(self, place: LinkPlace, source: str, target: str, properties: Mapping[str, Outgoing]) -> None:
+        """Link two records by ids, with these properties in place of earlier ones."""
+        body = {"targetIds": [target], "type": place.type, "direction": "out", "properties": dict(properties)}
+        self._http.call("POST", f"/api/v1/relationships/{source}", body)
+
+    def unlink(self, place: LinkPlace, source: str, targets: Sequence[str]) -> None:
+        """Remove links from one source to targets, by ids."""
+        body = {"targetIds": list(targets), "typeOrTypes": place.type, "direction": "out"}
+        self._http.call("PUT", f"/api/v1/relationships/{source}", body)
+
+    def links(self, kind: str, *, limit: int, skip: int = 0) -> tuple[list[StoredLink], int]:
+        """A page of the links of a type (at most 1,000), whatever their labels, and the number of all."""
+        body = {"where": {"type": kind}, "limit": limit, "skip": skip}
+        answer = self._read("/api/v1/relationships/search", body)
+        with _understood(reads=True):
+            return [_link(row) for row in answer["data"]], int(answer["total"])
+
     def canonical(self, value: Outgoing) -> Outgoing:
         """The value as this wire gives it back: REST keeps what it was given."""
         return value
@@ -208,6 +255,24 @@ def _index(row: Mapping[str, Any]) -> Index:
 def _stored(row: Mapping[str, Any]) -> Stored:
     own = {name: value for name, value in row.items() if not name.startswith("__")}
     return Stored(str(row.get("__id", "")), str(own.get("byovKey", "")), own, row.get("__score"))
+
+
+def _join(place: LinkPlace, sources: Where, targets: Where) -> dict[str, Any]:
+    source: dict[str, Any] = {"label": place.source, "key": place.ref_property}
+    target: dict[str, Any] = {"label": place.target, "key": "byovKey"}
+    return {
+        "source": source | ({"where": sources} if sources else {}),
+        "target": target | ({"where": targets} if targets else {}),
+        "type": place.type,
+        "direction": "out",
+    }
+
+
+def _link(row: Mapping[str, Any]) -> StoredLink:
+    source, target = (str(row["sourceId"]), str(row["sourceLabel"])), (str(row["targetId"]), str(row["targetLabel"]))
+    if str(row.get("direction", "out")).lower() == "in":
+        source, target = target, source
+    return StoredLink(source[0], target[0], source[1], target[1], dict(row.get("properties") or {}))
 
 
 def _no_index(label: str, property_name: str, error: MigrationError) -> MigrationError:

@@ -7,13 +7,16 @@ text. `$contains` is a regular expression on the platform and ignores case, so w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.filters import Filter
 
 Typed: TypeAlias = str | float | bool
+Path: TypeAlias = tuple[str, ...]
+"""Labels, then a property: `("Company", "name")`."""
+
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}(T.*)?")
 _COMPARISONS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
@@ -21,23 +24,32 @@ EVERY_RECORD = {"byovKey": {"$exists": True}}
 """Matches all records of ours; any `where` makes a search exact."""
 
 
-def to_where(filters: Iterable[Filter], property_of: Callable[[str], str]) -> dict[str, Any]:
-    """One document that all filters must meet. `property_of` turns a column name into its property.
+def to_where(filters: Iterable[Filter], path_of: Callable[[Filter], Path]) -> dict[str, Any]:
+    """One document that all filters must meet; those across one label must be met by one linked record.
 
-    Raise ConfigurationError for what RushDB cannot compare.
+    path_of: the labels that a filter leads across, then the property. Raise ConfigurationError for what RushDB cannot
+    compare.
     """
-    conditions = [_condition(item, property_of) for item in filters]
-    if len(conditions) == 1:
-        return conditions[0]
-    return {"$and": conditions} if conditions else {}
+    return _joined([(path_of(item), _comparison(item)) for item in filters])
 
 
-def _condition(item: Filter, property_of: Callable[[str], str]) -> dict[str, Any]:
-    label, dot, name = item.name.rpartition(".")
-    condition = {name if dot else property_of(name): _comparison(item)}
-    for step in reversed(label.split(".") if dot else []):
-        condition = {step: condition}
-    return condition
+def _joined(items: Sequence[tuple[Path, Any]]) -> dict[str, Any]:
+    """Flat where no name is there twice, which is the form that is best known; else joined by `$and`."""
+    linked: dict[str, list[tuple[Path, Any]]] = {}
+    for (first, *rest), comparison in items:
+        if rest:
+            linked.setdefault(first, []).append((tuple(rest), comparison))
+    conditions = [{path[0]: comparison} for path, comparison in items if len(path) == 1]
+    conditions += [{label: _joined(inner)} for label, inner in linked.items()]
+    return all_of(conditions)
+
+
+def all_of(conditions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The document that holds where all of these do; `{}` without any."""
+    names = [name for condition in conditions for name in condition]
+    if len(names) == len(set(names)):
+        return {name: value for condition in conditions for name, value in condition.items()}
+    return {"$and": [dict(condition) for condition in conditions]}
 
 
 def _comparison(item: Filter) -> Any:

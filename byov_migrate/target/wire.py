@@ -59,6 +59,27 @@ class Stored:
     score: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LinkPlace:
+    """Links of one type between two labels. Sources hold keys of targets in `ref_property`, where they are joined."""
+
+    type: str
+    source: str
+    target: str
+    ref_property: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLink:
+    """A link as RushDB lists it; ids are those of its ends."""
+
+    source: str
+    target: str
+    source_label: str
+    target_label: str
+    properties: Mapping[str, Any]
+
+
 class Wire(Protocol):
     """One RushDB project. Every call may raise the errors of `faults.py`; none of them retries."""
 
@@ -78,6 +99,9 @@ class Wire(Protocol):
 
     def create_index(self, label: str, property_name: str, dimension: int, similarity: str) -> Index:
         """Create an external index, or return the one that exists."""
+
+    def delete_index(self, index: Index) -> None:
+        """Delete an index and see that it is listed no more; one that is gone already is fine."""
 
     def count_vectors(self, index: Index) -> int:
         """How many records of the index's label carry a vector."""
@@ -109,6 +133,24 @@ class Wire(Protocol):
 
     def search(self, index: Index, vector: Vector, *, where: Where | None, limit: int, skip: int = 0) -> list[Stored]:
         """The nearest records, best first. With any `where` exact, without one approximate and perhaps too few."""
+
+    def join(self, place: LinkPlace, *, sources: Where, targets: Where) -> None:
+        """Link each of these sources to the targets whose `byovKey` it holds; links that are there stay."""
+
+    def part(self, place: LinkPlace, *, sources: Where) -> None:
+        """Remove the links of these sources to the targets whose `byovKey` they hold now."""
+
+    def link(self, place: LinkPlace, target: str, sources: Sequence[str]) -> None:
+        """Link sources to one target, by ids. Unknown ids are passed over."""
+
+    def link_with(self, place: LinkPlace, source: str, target: str, properties: Mapping[str, Outgoing]) -> None:
+        """Link two records by ids, with these properties in place of earlier ones."""
+
+    def unlink(self, place: LinkPlace, source: str, targets: Sequence[str]) -> None:
+        """Remove links from one source to targets, by ids."""
+
+    def links(self, kind: str, *, limit: int, skip: int = 0) -> tuple[list[StoredLink], int]:
+        """A page of the links of a type (at most 1,000), whatever their labels, and the number of all."""
 
     def canonical(self, value: Outgoing) -> Outgoing:
         """The value as this wire gives it back."""

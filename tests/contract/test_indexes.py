@@ -403,3 +403,21 @@ def test_a_deleted_index_is_gone_at_once(rushdb: Rushdb, label: str, text: str) 
 def test_deleting_an_unknown_index_is_404(rushdb: Rushdb) -> None:
     """As for another project's."""
     assert f'Embedding index "{UNKNOWN}" not found' == message(rushdb.call("DELETE", f"/ai/indexes/{UNKNOWN}"), 404)
+
+
+def test_a_deleted_index_is_listed_no_more_and_the_others_are(rushdb: Rushdb, label: str, text: str) -> None:
+    """Whoever lost the answer to the delete can look."""
+    gone, kept = rushdb.index(label, text), rushdb.index(label, text, 5)
+    data(rushdb.call("DELETE", f"/ai/indexes/{gone}"), 202)
+    listed = {row["id"] for row in data(rushdb.call("GET", "/ai/indexes"))}
+    assert (gone in listed, kept in listed) == (False, True)
+
+
+def test_counts_of_vectors_follow_a_delete_of_their_records_at_once(rushdb: Rushdb, label: str, text: str) -> None:
+    """Whether an index still holds vectors of somebody else can be asked right after a delete."""
+    index = rushdb.index(label, text)
+    ids = fill(rushdb, label, text, 3)
+    rushdb.put_vectors(index, [(record_id, EAST) for record_id in ids])
+    body = {"labels": [label], "where": {"$id": {"$in": ids[:2]}}}
+    data(rushdb.call("POST", "/records/delete", body), 201)
+    assert rushdb.stats(index) == (1, 1)

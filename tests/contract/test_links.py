@@ -259,3 +259,106 @@ def test_labels_beyond_ascii_words_are_not_joined(rushdb: Rushdb, company: str, 
     rushdb.create(label, [{"company": 1}])
     rushdb.join(label, "company", company, "id", kind)
     assert counted(rushdb, kind) == 0
+
+
+def test_lists_are_joined_and_unjoined_for_some_sources_by_id(rushdb: Rushdb, company: str, kind: str) -> None:
+    """How the links of rows that change are removed: by what their records hold, before they are written."""
+    label = rushdb.label()
+    made = rushdb.create(label, [{"n": 1, "companies": ["1", "x"]}, {"n": 2, "companies": ["1"]}])
+    data(rushdb.join(label, "companies", company, "id", kind), 201)
+    assert counted(rushdb, kind) == 2
+    first = next(record["__id"] for record in made if record["n"] == 1)
+    body = {
+        "source": {"label": label, "key": "companies", "where": {"$id": {"$in": [first]}}},
+        "target": {"label": company, "key": "id"},
+        "type": kind,
+        "direction": "out",
+    }
+    data(rushdb.call("POST", "/relationships/delete-many", body))
+    assert found(rushdb, label, {company: {"$relation": {"type": kind}}}) == [2]
+
+
+def test_both_sides_of_a_join_are_narrowed_by_lists(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """Portions: some batches of sources, or the targets that have come."""
+    source = {"label": job, "key": "company", "where": {"n": {"$in": [0, 1, 2]}}}
+    target = {"label": company, "key": "id", "where": {"name": {"$in": ["Zero"]}}}
+    data(rushdb.join(job, "company", company, "id", kind, source=source, target=target), 201)
+    linked = {"n": {"$in": [0, 1, 2]}, company: {"$relation": {"type": kind, "direction": "out"}}}
+    assert rushdb.total(job, linked) == 2
+
+
+def test_links_hold_properties_and_keep_the_last(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """A join table's columns. Attaching again replaces them."""
+    source = rushdb.find(job, {"n": 0})[0]["__id"]
+    target = rushdb.find(company, {"name": "Zero"})[0]["__id"]
+    for level in ("old", "new"):
+        body = {"targetIds": [target], "type": kind, "direction": "out", "properties": {"level": level, "years": 3}}
+        data(rushdb.call("POST", f"/relationships/{source}", body), 201)
+    response = rushdb.call("POST", "/relationships/search", {"where": {"type": kind}})
+    [link] = data(response)
+    assert {name: link["properties"][name] for name in ("level", "years")} == {"level": "new", "years": 3}
+
+
+def test_a_record_is_attached_to_itself_by_id(rushdb: Rushdb, job: str, kind: str) -> None:
+    """What the join leaves out."""
+    source = rushdb.find(job, {"n": 0})[0]["__id"]
+    data(
+        rushdb.call("POST", f"/relationships/{source}", {"targetIds": [source], "type": kind, "direction": "out"}), 201
+    )
+    assert counted(rushdb, kind) == 1
+
+
+def test_parents_within_a_label_are_told_by_direction(rushdb: Rushdb, kind: str) -> None:
+    """Two children of one parent: two records lead out, one is led to."""
+    label = rushdb.label()
+    rushdb.create(label, [{"id": "a"}, {"id": "b", "parent": "a"}, {"id": "c", "parent": "a"}])
+    data(rushdb.join(label, "parent", label, "id", kind), 201)
+    directions = [{label: {"$relation": {"type": kind, "direction": way}}} for way in ("out", "in")]
+    assert [rushdb.total(label, where) for where in directions] == [2, 1]
+
+
+def test_links_are_listed_in_pages(rushdb: Rushdb, kind: str) -> None:
+    """Every link is on exactly one page, and the total is that of all."""
+    left, right = rushdb.label(), rushdb.label()
+    rushdb.create(left, [{"n": n, "k": n} for n in range(25)])
+    rushdb.create(right, [{"k": n} for n in range(25)])
+    data(rushdb.join(left, "k", right, "k", kind), 201)
+    seen = set()
+    for skip in range(0, 25, 10):
+        response = rushdb.call("POST", "/relationships/search", {"where": {"type": kind}, "limit": 10, "skip": skip})
+        assert response.json()["total"] == 25
+        seen |= {(link["sourceId"], link["targetId"]) for link in data(response)}
+    assert len(seen) == 25
+
+
+def test_two_thousand_records_are_attached_at_once(rushdb: Rushdb, kind: str) -> None:
+    """By id, one record to many."""
+    left, right = rushdb.label(), rushdb.label()
+    [one] = rushdb.create(left, [{"n": 1}])
+    ids = [record["__id"] for start in range(2) for record in rushdb.create(right, [{"n": n} for n in range(1000)])]
+    for direction in ("out", "in"):
+        body = {"targetIds": ids, "type": f"{kind}_{direction}", "direction": direction}
+        data(rushdb.call("POST", f"/relationships/{one['__id']}", body), 201)
+        assert counted(rushdb, f"{kind}_{direction}") == 2000
+
+
+def test_ends_are_found_by_id_across_a_link(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """Why links that were made or removed by ids can be proved."""
+    data(rushdb.join(job, "company", company, "id", kind), 201)
+    zero, one = (rushdb.find(company, {"name": name})[0]["__id"] for name in ("Zero", "One"))
+    some = [record["__id"] for record in rushdb.find(job, {"n": {"$in": [0, 1, 2]}})]
+    relation = {"type": kind, "direction": "out"}
+    counts = [
+        rushdb.total(job, {"$id": {"$in": some}, company: {"$id": {"$in": ids}, "$relation": relation}})
+        for ids in ([zero], [one], [zero, one])
+    ]
+    assert counts == [2, 1, 3]
+
+
+def test_links_go_with_either_of_their_ends(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """A record that is deleted leaves no link behind."""
+    data(rushdb.join(job, "company", company, "id", kind), 201)
+    for label, where, left in ((company, {"name": "Zero"}, 2), (job, {"n": 1}, 1)):
+        ids = [record["__id"] for record in rushdb.find(label, where)]
+        data(rushdb.call("POST", "/records/delete", {"labels": [label], "where": {"$id": {"$in": ids}}}), 201)
+        assert counted(rushdb, kind) == left

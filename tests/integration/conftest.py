@@ -10,7 +10,8 @@ import pytest
 
 from byov_migrate.source import Session, TableReader
 from tests.changes import FAST
-from tests.postgres import session_to, table_reader
+from tests.postgres import fresh_database, session_to, table_reader
+from tests.search_rig import SearchRig, search_rig
 
 
 @pytest.fixture
@@ -33,3 +34,10 @@ def job(db: psycopg.Connection[Any], session: Session) -> TableReader:
     db.execute("CREATE TABLE job (id int PRIMARY KEY, title text, gone boolean, updated_at timestamptz)")
     db.execute("INSERT INTO job SELECT n, 'a', false, now() - interval '1 min' FROM generate_series(1, 20) n")
     return table_reader(session, "job", where=["title = a"], deleted_when="gone = true", **FAST)
+
+
+@pytest.fixture(scope="session")
+def searched(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchRig]:
+    """Postings that were moved and linked; no test may change them."""
+    with fresh_database(postgres) as dsn, search_rig(tmp_path_factory.mktemp("searched"), dsn) as rig:
+        yield rig

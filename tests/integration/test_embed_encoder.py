@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from byov_migrate.config import ModelConfig
 from byov_migrate.embed import Encoder, load_encoder
+from byov_migrate.embed.network import Networks
 from byov_migrate.errors import ConfigurationError, PersonNeeded
 from byov_migrate.records import Vector
 from tests.models import change_json, make_tiny_model, module_entry, real_model
@@ -26,6 +27,11 @@ TEXTS = ["the data team", "a", LONG, "Bake 12 cakes, and eat 3!", "", "the data 
 def _load(path: Path, **settings: Any) -> Encoder:
     settings = {"device": "cpu", "dtype": "float32", **settings}
     return load_encoder(ModelConfig(path=path, **settings))
+
+
+def _model(encoder: Encoder) -> Any:
+    [network] = encoder._network._networks
+    return network._model
 
 
 def _plain(path: Path, texts: list[str], prompt: str = "", *, normalize: bool = True) -> Vector:
@@ -221,13 +227,33 @@ def test_memory_that_runs_out_halves_the_batch_and_goes_on(tmp_path: Path) -> No
         if seen[-1] > 150:
             raise torch.OutOfMemoryError("as a full device does")
 
-    hook = encoder._network._model.register_forward_pre_hook(refuse_large)
+    hook = _model(encoder).register_forward_pre_hook(refuse_large)
     assert encoder.encode_documents(TEXTS).vectors == pytest.approx(expected, abs=1e-5)
     assert encoder.batch_tokens <= 300
     seen.clear()
     encoder.encode_documents(TEXTS)
     hook.remove()
     assert max(seen) <= 300
+
+
+def test_several_devices_give_what_one_gives(tmp_path: Path) -> None:
+    """Each works on a share of the window; the rows come back in the order of the texts, whoever made them."""
+    encoder, other = (_load(make_tiny_model(tmp_path), batch_tokens=130) for _ in range(2))
+    expected = encoder.encode_documents(TEXTS)
+    seen: list[int] = []
+    for number, model in enumerate((_model(encoder), _model(other))):
+        model.register_forward_pre_hook(lambda *_, number=number: seen.append(number))
+    encoder._network = Networks([*encoder._network._networks, *other._network._networks])
+    both = encoder.encode_documents(TEXTS)
+    assert both.vectors == pytest.approx(expected.vectors, abs=1e-5)
+    assert both.tokens == expected.tokens
+    assert set(seen) == {0, 1}
+
+
+def test_texts_can_be_read_before_the_model_is_free(tmp_path: Path) -> None:
+    """The next window is tokenised while this one is embedded."""
+    encoder = _load(make_tiny_model(tmp_path))
+    assert (encoder.encode_documents(encoder.prepare(TEXTS)).vectors == encoder.encode_documents(TEXTS).vectors).all()
 
 
 def test_one_text_that_does_not_fit_needs_a_person(tmp_path: Path) -> None:
@@ -238,7 +264,7 @@ def test_one_text_that_does_not_fit_needs_a_person(tmp_path: Path) -> None:
         raise torch.OutOfMemoryError("as a full device does")
 
     encoder = _load(make_tiny_model(tmp_path))
-    encoder._network._model.register_forward_pre_hook(refuse)
+    _model(encoder).register_forward_pre_hook(refuse)
     with pytest.raises(PersonNeeded, match="one text of 64 tokens does not fit into the memory of cpu"):
         encoder.encode_documents(TEXTS)
 

@@ -86,7 +86,7 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
         (("nonsense",), "nonsense"),
         (("backfill", "--limit", "0"), "--limit"),
         (("backfill", "--limit", "many"), "--limit"),
-        (("search",), "text"),
+        (("show",), "key"),
         (("search", "x", "--limit", "1001"), "--limit"),
         (("backfill", "--dsn", "postgresql://u:p@h/d"), "--dsn"),
     ],

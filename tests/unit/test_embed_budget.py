@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byov_migrate.embed.budget import cut_windows, padded_tokens, plan_batches
+from byov_migrate.embed.budget import cut_windows, deal, padded_tokens, plan_batches
 
 lengths_of_texts = st.lists(st.integers(min_value=1, max_value=600), max_size=60)
 
@@ -33,6 +33,15 @@ def test_sorted_batches_pad_little() -> None:
     lengths = [10, 200] * 50
     padded = sum(padded_tokens(lengths, batch) for batch in plan_batches(lengths, 2000))
     assert padded <= 1.03 * sum(lengths)
+
+
+@given(lengths_of_texts, st.integers(min_value=1, max_value=4))
+def test_devices_get_equal_shares(lengths: list[int], hands: int) -> None:
+    """Every text to one device, and none of them waits long for another."""
+    shares = deal(lengths, hands)
+    assert sorted(index for share in shares for index in share) == list(range(len(lengths)))
+    tokens = [sum(lengths[index] for index in share) for share in shares]
+    assert max(tokens) - min(tokens) <= max(lengths, default=0)
 
 
 @given(st.integers(min_value=0, max_value=500), st.integers(min_value=1, max_value=60))

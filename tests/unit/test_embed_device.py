@@ -26,7 +26,7 @@ def _placed(hardware: Hardware, device: str = "auto") -> Placement:
     [
         (PLAIN, Placement("cpu", "float32", 2048)),
         (MODERN_CPU, Placement("cpu", "bfloat16", 2048)),
-        (AMPERE, Placement("cuda", "bfloat16", 32768)),
+        (AMPERE, Placement("cuda", "bfloat16", 32768, workers=2)),
         (TURING, Placement("cuda", "float16", 32768)),  # bfloat16 is emulated there, and slow
         (PASCAL, Placement("cuda", "float32", 32768)),  # half precision runs at 1/64 of the speed
         (APPLE, Placement("mps", "float32", 32768)),
@@ -35,6 +35,14 @@ def _placed(hardware: Hardware, device: str = "auto") -> Placement:
 def test_device_and_number_format_follow_the_hardware(hardware: Hardware, expected: Placement) -> None:
     """The fastest format that the device computes natively."""
     assert expected == _placed(hardware)
+
+
+def test_every_gpu_gets_a_worker_unless_one_was_named() -> None:
+    """Two GPUs of which one idles take twice as long."""
+    both = [Placement(f"cuda:{number}", "bfloat16", 32768) for number in (0, 1)]
+    assert _placed(AMPERE).split() == both
+    assert _placed(AMPERE, "cuda:1").split() == both[1:]
+    assert _placed(PLAIN).split() == [Placement("cpu", "float32", 2048)]
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0"])
@@ -67,7 +75,7 @@ def test_an_unknown_device_is_named(device: str) -> None:
 def test_settings_win_over_what_the_hardware_suggests() -> None:
     """An operator may want float32 for comparison or smaller batches beside another program."""
     config = ModelConfig(path=Path("model"), dtype="float32", batch_tokens=512)
-    assert choose_placement(config, AMPERE) == Placement("cuda", "float32", 512)
+    assert choose_placement(config, AMPERE) == Placement("cuda", "float32", 512, workers=2)
 
 
 def test_a_gpu_hidden_on_purpose_is_not_there() -> None:

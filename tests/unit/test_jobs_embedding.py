@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +16,7 @@ from byov_migrate.config import TableConfig
 from byov_migrate.digests import Digests, probe_scores
 from byov_migrate.jobs.documents import Composer
 from byov_migrate.jobs.embedding import EmbeddedPage, Embedder, EmbeddingPlan
+from byov_migrate.jobs.remembered import Remembered
 from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.records import Content, Embedded, Page, Position, Rejected, Row, Vector
 from tests.faults.virtual_time import VirtualTime
@@ -35,6 +38,13 @@ class ScriptedEncoder:
     dimension: int = DIMENSION
     fingerprint: str = "f" * 64
     seen: list[list[str]] = field(default_factory=list)
+
+    batch_tokens: int = 1
+    window: int = 64
+
+    def prepare(self, texts: Sequence[str]) -> Sequence[str]:
+        """The texts themselves."""
+        return texts
 
     def encode_documents(self, texts: Sequence[str]) -> Any:
         """As `embed.Encoder` answers."""
@@ -67,6 +77,21 @@ def embedder(encoder: ScriptedEncoder) -> Embedder:
     ]
     composer = Composer(table, DIGESTS, "state", (encoder.fingerprint, None))
     return Embedder(composer, plans, Stopwatch(VirtualTime().monotonic))
+
+
+LONG = 64
+"""A letter so often is a window of its own for the scripted encoder."""
+
+
+def texts_of(*texts: str) -> list[list[str]]:
+    """What the encoder sees when each text is a window."""
+    return [[text] for text in texts]
+
+
+def vector_in(item: Embedded | Rejected) -> Any:
+    """The vector of the text."""
+    assert isinstance(item, Embedded)
+    return item.vectors[0]
 
 
 def row(key: str, text: str | None = None, vector: Vector | None = None) -> Row:
@@ -149,10 +174,94 @@ def test_a_page_is_embedded_in_one_call() -> None:
     assert encoder.seen == [["one", "two"]]
 
 
-def test_pages_come_one_by_one() -> None:
+def test_windows_come_one_by_one() -> None:
     """The second is not embedded before the first was taken: memory stays bounded."""
     encoder = ScriptedEncoder()
-    pages = embedder(encoder).pages(Page((row(key, key),), POSITION) for key in "abc")
+    texts = [letter * LONG for letter in "abc"]
+    pages = embedder(encoder).pages(Page((row(text, text),), POSITION) for text in texts)
     assert encoder.seen == []
     next(pages)
-    assert encoder.seen == [["a"]]
+    assert encoder.seen == texts_of(texts[0])
+
+
+def test_short_pages_are_embedded_together_and_come_apart_again() -> None:
+    """A window of two batches would be padded to its longest text; each page keeps its rows and its position."""
+    encoder = ScriptedEncoder()
+    given = [Page((row(key, key), BAD), Position(number, (key,), done=False)) for number, key in enumerate("abc")]
+    pages = list(embedder(encoder).pages(given))
+    assert encoder.seen == [["a", "b", "c"]]
+    assert [page.position for page in pages] == [page.position for page in given]
+    assert [page.rows[1] for page in pages] == [BAD] * 3
+    for page, key in zip(pages, "abc", strict=True):
+        assert np.array_equal(vector_in(page.rows[0]), vector_of(key))
+    assert (sum(page.texts for page in pages), sum(page.tokens for page in pages)) == (3, 30)
+
+
+def test_a_page_without_texts_waits_for_no_other() -> None:
+    """Ready vectors need no window."""
+    given = iter([Page((row("1", None, READY),), POSITION)])
+    pages = embedder(ScriptedEncoder()).pages(itertools.chain(given, _never()))
+    assert len(next(pages).rows) == 1
+
+
+def test_a_text_that_comes_again_is_embedded_once_in_a_run() -> None:
+    """Postings repeat themselves over the whole table; each row counts, and each has the same vector."""
+    encoder = ScriptedEncoder()
+    texts = [f"{word} cut " * LONG for word in ("one", "two", "one", "three", "two", "four", "five", "six", "one")]
+    pages = list(embedder(encoder).pages(Page((row(str(n), text),), POSITION) for n, text in enumerate(texts)))
+    assert encoder.seen == texts_of(*dict.fromkeys(texts))
+    for page, text in zip(pages, texts, strict=True):
+        assert np.array_equal(vector_in(page.rows[0]), vector_of(text))
+    counts = [sum(getattr(page, name) for page in pages) for name in ("texts", "tokens", "truncated")]
+    assert counts == [9, 60, 9]
+
+
+def test_a_text_that_was_refused_is_refused_again() -> None:
+    """It has no vector that could be remembered."""
+    text = "a nan " * LONG
+    pages = list(embedder(ScriptedEncoder()).pages(Page((row(key, text),), POSITION) for key in "12"))
+    assert [item.code for page in pages for item in page.rows if isinstance(item, Rejected)] == ["not-finite"] * 2
+
+
+def test_what_is_remembered_stays_bounded() -> None:
+    """The least lately used vector is forgotten first, and embedded again when it is needed."""
+    remembered = Remembered(most_bytes=2 * READY.nbytes)
+    for text in ("a", "b"):
+        remembered.put(text, READY, truncated=False)
+    assert remembered.get("a") is not None
+    remembered.put("c", READY, truncated=False)
+    assert [text in remembered for text in "abc"] == [True, False, True]
+
+
+def test_a_vector_that_was_forgotten_meanwhile_is_made_again() -> None:
+    """Between tokenising a window and embedding it, the ones before may drive a vector out."""
+    encoder = ScriptedEncoder()
+    under_test = embedder(encoder)
+    under_test._remembered = [Remembered(most_bytes=0) for _ in range(2)]
+    texts = ["one " * LONG, "one " * LONG]
+    pages = list(under_test.pages(Page((row(str(n), text),), POSITION) for n, text in enumerate(texts)))
+    assert encoder.seen == texts_of(*texts)
+    assert all(np.array_equal(vector_in(page.rows[0]), vector_of(texts[0])) for page in pages)
+
+
+def test_the_next_window_is_tokenised_while_the_model_is_at_work() -> None:
+    """The tokenizer is off the critical path: the model below waits for it, and would wait for ever."""
+    second_is_read = threading.Event()
+
+    class Waiting(ScriptedEncoder):
+        def prepare(self, texts: Sequence[str]) -> Sequence[str]:
+            if texts[0][0] == "b":
+                second_is_read.set()
+            return texts
+
+        def encode_documents(self, texts: Sequence[str]) -> Any:
+            assert second_is_read.wait(10)
+            return super().encode_documents(texts)
+
+    pages = embedder(Waiting()).pages(Page((row(key, key * LONG),), POSITION) for key in "ab")
+    assert len(list(pages)) == 2
+
+
+def _never() -> Iterator[Page]:
+    raise AssertionError("the second page was asked for before the first was given")
+    yield

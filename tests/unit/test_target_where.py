@@ -15,8 +15,8 @@ from byov_migrate.target.where import to_where
 
 
 def where(*texts: str) -> dict[str, Any]:
-    """The document of filters whose columns keep their names."""
-    return to_where([parse_filter(text) for text in texts], lambda column: column)
+    """The document of filters whose names are taken as they stand."""
+    return to_where([parse_filter(text) for text in texts], lambda item: tuple(item.name.split(".")))
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,26 @@ def test_no_filter_is_no_condition() -> None:
     assert where() == {}
 
 
-def test_columns_become_properties_and_linked_names_stay() -> None:
-    """`rename` is about our own columns; a linked label has its own properties."""
-    filters = [parse_filter("salary_min > 1"), parse_filter("Company.salary_min = x")]
-    document = to_where(filters, {"salary_min": "salaryMin"}.__getitem__)
-    assert document == {"$and": [{"salaryMin": {"$gt": 1}}, {"Company": {"salary_min": "x"}}]}
+def test_filters_stand_beside_each_other_where_no_name_is_there_twice() -> None:
+    """The form in which own and linked conditions are known to be understood together."""
+    assert where("a > 1", "Company.name = x") == {"a": {"$gt": 1}, "Company": {"name": "x"}}
+
+
+def test_filters_across_one_label_are_about_one_linked_record() -> None:
+    """A company in Bonn with 5 employees: not one in Bonn and another with 5."""
+    assert where("Company.city = Bonn", "Company.size = 5") == {"Company": {"city": "Bonn", "size": 5}}
+    twice = where("Company.size > 5", "a = 1", "Company.size < 9")
+    assert twice == {"a": 1, "Company": {"$and": [{"size": {"$gt": 5}}, {"size": {"$lt": 9}}]}}
+
+
+def test_a_property_that_is_named_like_a_label_loses_neither_condition() -> None:
+    """One object has room for one of them."""
+    assert where("Company = x", "Company.name = y") == {"$and": [{"Company": "x"}, {"Company": {"name": "y"}}]}
+
+
+def test_a_column_becomes_its_property() -> None:
+    """What the filter names and what RushDB calls it are two things."""
+    assert to_where([parse_filter("salary_min > 1")], lambda _item: ("salaryMin",)) == {"salaryMin": {"$gt": 1}}
 
 
 @pytest.mark.parametrize("text", ["a > Berlin", 'a <= "5"', "a < true", "a >= 10:00", 'a ~ say "hi"'])

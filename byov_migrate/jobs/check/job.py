@@ -15,7 +15,6 @@ from byov_migrate.jobs.check.source_side import look_at_source
 from byov_migrate.jobs.check.state_side import look_at_scope, look_at_state
 from byov_migrate.jobs.check.target_side import look_at_target
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.jobs.table_work import require_known_tables
 
 _configuration = Speaker("configuration")
 
@@ -38,12 +37,6 @@ def check(config: Config, *, surroundings: Surroundings | None = None) -> CheckR
 
 def _configured(config: Config) -> Iterator[Finding]:
     yield _configuration.ok("configuration", f"read; tables: {len(config.tables)}, models: {len(config.models)}")
-    yield from _configuration.told("configuration", partial(_carried_out, config))
-
-
-def _carried_out(config: Config) -> Iterator[Finding]:
-    require_known_tables(config)
-    yield from ()
 
 
 def unreadable(error: ConfigurationError) -> CheckResult:

@@ -15,7 +15,6 @@ from typing import get_args
 
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import ConfigurationError
-from byov_migrate.jobs import table_work
 from byov_migrate.jobs.reading import Reading, reading
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.sync_start import rows_of
@@ -87,7 +86,6 @@ def verify(
     while another verify of this state is at work.
     """
     around, chosen = surroundings or Surroundings(), _wanted(skip, stop_after, restart=restart)
-    table_work.require_known_tables(config)
     with reading(config, around) as ends:
         path = scratch_path(config.state_path)
         identity = _identity(ends, chosen)
@@ -102,7 +100,14 @@ def verify(
 
 def _identity(ends: Reading, asked: Wanted) -> str:
     """Of everything that decides what is read and compared."""
-    parts = [ends.state.runs.state_id, ends.config.tables, ends.config.models, asked.skip, ends.config.target.base_url]
+    parts = [
+        ends.state.runs.state_id,
+        ends.config.entries,
+        ends.config.links,
+        ends.config.models,
+        asked.skip,
+        ends.config.target.base_url,
+    ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -120,7 +125,7 @@ class _Run:
         began = self.around.monotonic()
         tables: list[TableVerification] = []
         stopped = False
-        for number, table in enumerate(self.ends.config.tables):
+        for number, table in enumerate(self.ends.config.entries):
             if not stopped:
                 found, stopped = self._table(number, table, sum(item.total for item in tables))
                 tables.append(found)

@@ -139,12 +139,12 @@ def examine(ends: Reading, table: TableConfig, models: Models) -> Subject:
     system = ends.config.state.source_id or identity.system_identifier or "hidden"
     project = here[0].project if here else None
     places = table_work.place_fields(system, identity.database, ends.digests, project)
-    table_work.settle_scope(ends.state, table, reader, plans, places)
+    table_work.settle_scope(ends.state, table, reader, plans, places, ends.links)
     fingerprints = tuple(plan.fingerprint for plan in plans)
-    composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints)
+    composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints, reader.links)
     indexes = tuple(_fitting(plan, here, table.label) for plan in plans)
     columns = frozenset(table.outgoing_name(column) for column in table.columns)
-    allowed = frozenset(item.property_name for item in leaving(table)) | set(table.keep_properties)
+    allowed = frozenset(item.property_name for item in leaving(table, composer.links)) | set(table.keep_properties)
     return Subject(ends, table, reader, plans, composer, indexes, columns, allowed)
 
 
@@ -155,7 +155,7 @@ def _reader(ends: Reading, table: TableConfig, known: Mapping[str, Index]) -> Ta
     if all(own is not None or item.vector is None for item, own in found):
         return reader
     stored = [known[item.property_name].dimension if item.property_name in known else own for item, own in found]
-    return source.open_table(ends.session, table, ends.digests, ends.config.tables.index(table), stored)
+    return source.open_table(ends.session, table, ends.digests, dimensions=stored, links=ends.links)
 
 
 def _fitting(plan: EmbeddingPlan, indexes: Sequence[Index], label: str) -> Index | None:

@@ -1,0 +1,75 @@
+"""Every comparison, and the table of docs/performance.md: `make bench`, `make bench BENCH="--full"`.
+
+Small by default, on a sandbox, in some minutes: it shows that the harness works, and little more. In full the sizes are
+those of the bars. With BYOV_TEST_RUSHDB_URL and BYOV_TEST_RUSHDB_API_KEY set, the comparisons that write go to that
+RushDB, into labels of their own that are removed afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import rig
+
+HERE = Path(__file__).parent
+DOCUMENT = HERE.parent / "docs" / "performance.md"
+COMPARISONS = ("embedding", "reading", "writing", "slow_target", "tutorial", "commands")
+BEGIN, END = "<!-- begin of the measured part: written by make bench -->", "<!-- end of the measured part -->"
+
+
+def run(name: str, arguments: Sequence[str]) -> list[rig.Finding]:
+    """One comparison in a process of its own: what another has loaded or broken does not count."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "findings.json"
+        command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(out), *arguments]
+        code = subprocess.run(command, check=False).returncode
+        findings = [rig.Finding(**item) for item in json.loads(out.read_text())] if out.exists() else []
+    if code:
+        findings.append(rig.Finding(f"{name}: ended {code} before its end", "", "", "", "", kept=False))
+    return findings
+
+
+def table(findings: Sequence[rig.Finding]) -> str:
+    """Markdown."""
+    lines = ["| what | bar | measured | ratio | server | bar kept |", "| --- | --- | --- | --- | --- | --- |"]
+    verdicts = {True: "yes", False: "**no**", None: ""}
+    for item in findings:
+        cells = (item.what, item.bar, item.measured, item.ratio, item.server, verdicts[item.kept])
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def rewritten(document: str, content: str) -> str:
+    """The document with another measured part."""
+    before, _, rest = document.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="the sizes of the bars; hours")
+    parser.add_argument("--rounds", type=int, default=0, help="of each pair")
+    parser.add_argument("--only", choices=COMPARISONS, nargs="+", default=COMPARISONS)
+    parser.add_argument("--keep", action="store_true", help="print only; leave docs/performance.md as it is")
+    given = parser.parse_args()
+    server = "a real platform" if os.environ.get("BYOV_TEST_RUSHDB_URL") else "the sandbox"
+    head = f"{'Full' if given.full else 'Small'} sizes, {server}, {rig.machine()}."
+    arguments = ["--full"] * given.full + (["--rounds", str(given.rounds)] if given.rounds else [])
+    findings = [finding for name in given.only for finding in run(name, arguments)]
+    content = f"{head}\n\n{table(findings)}"
+    print(f"\n{content}")
+    if not given.keep and set(given.only) == set(COMPARISONS):
+        DOCUMENT.write_text(rewritten(DOCUMENT.read_text(encoding="utf-8"), content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Links, after their records: whatever the state knows to be implied and not yet proved is made and proved.
+
+The same for a backfill, a sync and after a kill: making a link that is there changes nothing.
+
+carried by rows    RushDB joins by the keys that the records hold: one request for up to 50,000 links
+paired             by the ids that the ledger knows, one request for all links to one record
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from byov_migrate.errors import Interrupted, TooLarge
+from byov_migrate.jobs.opening import Ends
+from byov_migrate.jobs.ranges import again_and_again
+from byov_migrate.jobs.recovery import still_under_way_s
+from byov_migrate.source import LinkShape, Paired, PairReader
+from byov_migrate.state.links import Edge, LinkRow
+from byov_migrate.state.store import portions
+from byov_migrate.target import provision
+from byov_migrate.target.asking import Asker
+from byov_migrate.target.linking import Linker
+from byov_migrate.target.pace import Pace
+from byov_migrate.target.wire import LinkPlace
+
+EDGES_AT_ONCE = 50_000
+"""Joined by one request: some seconds of the server's 55."""
+BATCHES_AT_ONCE = 100
+TARGETS_AT_ONCE = 500
+PAIRS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LinkResult:
+    """What a run did with one link. stored: links that stand now. dangling: those that lead to no record."""
+
+    name: str
+    type: str
+    source: str
+    target: str
+    stored: int
+    dangling: int
+    made: int
+    removed: int
+    requests: int
+    seconds: float
+
+
+def place_of(link: LinkShape) -> LinkPlace:
+    """Where the target keeps a link."""
+    return LinkPlace(link.type, link.source.entry.label, link.target.entry.label, link.ref_property)
+
+
+def register_links(ends: Ends) -> None:
+    """Let the state know of every link, before a record that carries one is settled."""
+    known = set(ends.state.links.names())
+    new = [link for link in ends.links if link.name not in known]
+    if new:
+        ends.state.links.register(
+            [
+                LinkRow(link.name, link.type, link.source.entry.name, link.target.entry.name, link.is_carried)
+                for link in new
+            ]
+        )
+
+
+def linker_for(ends: Ends) -> Linker:
+    """What makes links in this run's target."""
+    budget_s = provision.request_budget_s(ends.config.target, ends.server)
+    return Linker(ends.wire, Asker(ends.patience, Pace(1), budget_s))
+
+
+def require_quiet(ends: Ends) -> None:
+    """Wait until no request about links of a run that was killed can be running: it would make an old link again."""
+    began = ends.state.links.called_at()
+    if began is None:
+        return
+    budget_s = provision.request_budget_s(ends.config.target, ends.server)
+    remaining_s = still_under_way_s(ends.around.clock() - began, ends.patience.give_up_after_s, budget_s)
+    if remaining_s > 0:
+        ends.patience.pause("links of an earlier run may still be made at the target", remaining_s)
+    ends.state.links.end_calls()
+
+
+def link_all(ends: Ends) -> tuple[LinkResult, ...]:
+    """Make and prove every link between stored records. Raise Interrupted between two requests after a stop.
+
+    Raise DifferencesFound when RushDB does not hold a link that it accepted.
+    """
+    if not ends.links:
+        return ()
+    ends.state.links.begin_calls()
+    linker = linker_for(ends)
+    results = tuple(_link(ends, linker, link) for link in ends.links)
+    ends.state.links.end_calls()
+    return results
+
+
+def _link(ends: Ends, linker: Linker, link: LinkShape) -> LinkResult:
+    began, requests = ends.around.monotonic(), ends.wire.requests_sent
+    before = ends.state.links.counts(link.name)
+    removed = 0
+    if isinstance(link.way, Paired):
+        removed = _link_pairs(ends, linker, link, PairReader(ends.session, link, link.way, ends.digests))
+    else:
+        _join(ends, linker, link)
+    counts = ends.state.links.counts(link.name)
+    result = LinkResult(
+        name=link.name,
+        type=link.type,
+        source=link.source.entry.label,
+        target=link.target.entry.label,
+        stored=counts.linked,
+        dangling=counts.dangling,
+        made=max(counts.linked - before.linked + removed, 0),
+        removed=removed,
+        requests=ends.wire.requests_sent - requests,
+        seconds=ends.around.monotonic() - began,
+    )
+    ends.around.log("linked", link=link.name, links=counts.linked, made=result.made, dangling=counts.dangling)
+    return result
+
+
+def _join(ends: Ends, linker: Linker, link: LinkShape) -> None:
+    """By the keys that the records hold: some batches of sources, or the few targets that have come."""
+    state, place = ends.state.links, place_of(link)
+    if link.source.entry.label == link.target.entry.label:
+        _link_to_themselves(ends, linker, link)
+    batches = state.loose_by_batch(link.name)
+    if not batches:
+        return
+    edges = sum(count for count, _ in batches.values())
+    targets = state.loose_targets(link.name, TARGETS_AT_ONCE)
+    if targets is not None and edges <= EDGES_AT_ONCE and len(batches) > BATCHES_AT_ONCE:
+        _require_going(ends)
+        linker.join_to(place, targets=targets, linked=len(targets))
+        state.mark_targets(link.name, targets)
+        return
+    for some in _batch_portions(batches):
+        _join_batches(ends, linker, link, some)
+
+
+def _batch_portions(batches: dict[str, tuple[int, int]]) -> Iterator[dict[str, int]]:
+    """Batch -> records to be linked, in portions that one request can join."""
+    portion: dict[str, int] = {}
+    edges = 0
+    for batch, (count, records) in batches.items():
+        if portion and (edges + count > EDGES_AT_ONCE or len(portion) >= BATCHES_AT_ONCE):
+            yield portion
+            portion, edges = {}, 0
+        portion[batch] = records
+        edges += count
+    yield portion
+
+
+def _join_batches(ends: Ends, linker: Linker, link: LinkShape, batches: dict[str, int]) -> None:
+    """Halved when the server cannot do it in its time; one batch that is too much is linked by ids."""
+    _require_going(ends)
+    try:
+        linker.join(place_of(link), batches=list(batches), linked=sum(batches.values()))
+    except TooLarge:
+        if len(batches) == 1:
+            _link_by_ids(ends, linker, link, ends.state.links.loose(link.name, batch=next(iter(batches))))
+        else:
+            names = list(batches)
+            for half in (names[: len(names) // 2], names[len(names) // 2 :]):
+                _join_batches(ends, linker, link, {name: batches[name] for name in half})
+            return
+    ends.state.links.mark_batches(link.name, list(batches))
+
+
+def _link_to_themselves(ends: Ends, linker: Linker, link: LinkShape) -> None:
+    """A join leaves out the record itself."""
+    own = [edge for edge in ends.state.links.loose(link.name) if edge.source_key == edge.target_key]
+    _link_by_ids(ends, linker, link, own)
+    ends.state.links.mark_edges(link.name, own)
+
+
+def _link_pairs(ends: Ends, linker: Linker, link: LinkShape, reader: PairReader) -> int:
+    """Read the source's pairs where they have changed; return how many links were removed."""
+    state = ends.state.links
+    now = again_and_again(reader.sum, ends.patience)
+    if state.pair_sum(link.name) != (now.pairs, now.checksum):
+        again_and_again(
+            lambda: state.read_pairs(link.name, ((pair.source, pair.target, pair.mark) for pair in reader.pairs())),
+            ends.patience,
+        )
+    old = state.out_of_date(link.name)
+    for source_id, edges in groupby(old, key=lambda edge: edge.source_id):
+        _require_going(ends)
+        linker.unlink(place_of(link), source_id, [edge.target_id for edge in edges])
+    state.settle_pairs(link.name, now.pairs, now.checksum)
+    if reader.way.properties:
+        _link_with_properties(ends, linker, link, reader)
+    else:
+        _link_by_ids(ends, linker, link, state.loose(link.name), mark=True)
+    return len(old)
+
+
+def _link_by_ids(
+    ends: Ends, linker: Linker, link: LinkShape, edges: Iterator[Edge] | Sequence[Edge], *, mark: bool = False
+) -> None:
+    """edges: those to one target together."""
+    for target_id, group in groupby(edges, key=lambda edge: edge.target_id):
+        _require_going(ends)
+        some = list(group)
+        linker.link(place_of(link), target_id, [edge.source_id for edge in some])
+        if mark:
+            ends.state.links.mark_targets(link.name, [some[0].target_key])
+
+
+def _link_with_properties(ends: Ends, linker: Linker, link: LinkShape, reader: PairReader) -> None:
+    """One request a link, since each has properties of its own. Values are in no state, so pairs are read again."""
+    state = ends.state.links
+    if not state.has_loose(link.name):
+        return
+    for some in portions(reader.pairs(), PAIRS_AT_ONCE):
+        loose = state.are_loose(link.name, [(pair.source, pair.target) for pair in some])
+        for pair in some:
+            if edge := loose.get((pair.source, pair.target)):
+                _require_going(ends)
+                linker.link_with(place_of(link), edge.source_id, edge.target_id, pair.properties)
+        state.mark_edges(link.name, list(loose.values()))
+
+
+def _require_going(ends: Ends) -> None:
+    if ends.around.stop.is_set():
+        raise Interrupted

@@ -1,0 +1,156 @@
+"""Pairs of keys that a query tells: rows of a join table, or rows of two tables with equal values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from psycopg import sql
+
+from byov_migrate.digests import Digests
+from byov_migrate.errors import ConfigurationError
+from byov_migrate.records import Outgoing
+from byov_migrate.source.conditions import selected_by
+from byov_migrate.source.faults import translated
+from byov_migrate.source.links import LinkEnd, LinkShape, Paired
+from byov_migrate.source.session import Session
+from byov_migrate.source.shape import Column
+from byov_migrate.source.statements import listed, name, type_name
+from byov_migrate.source.values import Unfit, ValueReader, value_reader
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A link that the source implies. mark: keyed hash of its properties, empty without any."""
+
+    source: str
+    target: str
+    properties: Mapping[str, Outgoing]
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairSum:
+    """All pairs of a link: how many, and a sum that is the same in whatever order they are read."""
+
+    pairs: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class PairReader:
+    """Reads the pairs of one link. Every call is a transaction of its own."""
+
+    session: Session
+    link: LinkShape
+    way: Paired
+    digests: Digests
+
+    def pairs(self) -> Iterator[Pair]:
+        """Every pair, in no order, with bounded memory; a pair may be told twice.
+
+        Raise ConfigurationError where a value can be no property of a link.
+        """
+        width = len(self.link.source.shape.key)
+        end = width + len(self.link.target.shape.key)
+        with (
+            self.session.transaction("repeatable read", statement_timeout_s=0) as transaction,
+            translated(self.session.address),
+        ):
+            for row in transaction.stream(self._query):
+                properties = self._properties(row[end:])
+                yield Pair(
+                    self.link.source.key(row[:width], self.digests),
+                    self.link.target.key(row[width:end], self.digests),
+                    properties,
+                    self.digests.record_hash(properties) if properties else "",
+                )
+
+    def sum(self) -> PairSum:
+        """In one scan: whether anything changed."""
+        query = sql.SQL(
+            'SELECT count(*), coalesce(sum(hashtextextended((byov_pairs.*)::text COLLATE "C", 0)), 0)::text'
+            " FROM ({}) AS byov_pairs"
+        ).format(self._query)
+        with self.session.transaction(statement_timeout_s=0) as transaction:
+            pairs, checksum = transaction.fetch(query)[0]
+        return PairSum(int(pairs), checksum)
+
+    @cached_property
+    def _readers(self) -> list[ValueReader]:
+        return [value_reader(column, None) for column in self.way.properties]
+
+    def _properties(self, selected: Sequence[object]) -> dict[str, Outgoing]:
+        found: dict[str, Outgoing] = {}
+        for reader, value in zip(self._readers, selected, strict=True):
+            if value is None:
+                continue
+            read = reader.read(value)  # type: ignore[arg-type]  # text, or elements, as selected
+            if isinstance(read, Unfit):
+                raise ConfigurationError(
+                    f"{self.link.path}.properties: a value of {self.way.schema}.{self.way.relation}.{reader.column}"
+                    f" cannot be kept in RushDB ({read.reason}); take the column out"
+                )
+            found[reader.column] = read
+        return found
+
+    @cached_property
+    def _query(self) -> sql.Composed:
+        return self._joined() if self.way.oid is None else self._through()
+
+    def _through(self) -> sql.Composed:
+        way = self.way
+        keys = [*way.source_columns, *way.target_columns]
+        types = [*self.link.source.shape.key, *self.link.target.shape.key]
+        texts = [
+            sql.SQL("{}::{}::text").format(name("byov", column.name), type_name(key.cast))
+            for column, key in zip(keys, types, strict=True)
+        ]
+        fields = [
+            (sql.SQL("{}::text[]") if reader.as_elements else sql.SQL("{}::text")).format(name("byov", reader.column))
+            for reader in self._readers
+        ]
+        present = [sql.SQL("{} IS NOT NULL").format(name("byov", column.name)) for column in keys]
+        return sql.SQL("SELECT {} FROM {} AS byov WHERE {}").format(
+            _numbered([*texts, *fields]), name(way.schema, way.relation), sql.SQL(" AND ").join(present)
+        )
+
+    def _joined(self) -> sql.Composed:
+        ours, theirs = (
+            _side(self.link.source, self.way.source_columns),
+            _side(self.link.target, self.way.target_columns),
+        )
+        keys = [
+            *(name("byov_s", f"byov_key_{number}") for number in range(len(self.link.source.shape.key))),
+            *(name("byov_t", f"byov_key_{number}") for number in range(len(self.link.target.shape.key))),
+        ]
+        equal = [
+            sql.SQL("byov_s.{0} = byov_t.{0}").format(name(f"byov_join_{number}"))
+            for number in range(len(self.way.source_columns))
+        ]
+        return sql.SQL("SELECT {} FROM ({}) AS byov_s JOIN ({}) AS byov_t ON {}").format(
+            _numbered(keys), ours, theirs, sql.SQL(" AND ").join(equal)
+        )
+
+
+def _side(end: LinkEnd, columns: Sequence[Column]) -> sql.Composed:
+    """The selected rows of one table: key as text, and what is compared."""
+    shape = end.shape
+    keys = [
+        sql.SQL("{}::text AS {}").format(identifier, name(f"byov_key_{number}"))
+        for number, identifier in enumerate(shape.key_identifiers)
+    ]
+    joins = [
+        sql.SQL("{} AS {}").format(name("byov", column.name), name(f"byov_join_{number}"))
+        for number, column in enumerate(columns)
+    ]
+    condition = sql.SQL("true") if shape.derived else selected_by(end.entry, shape.columns, written_out=True).text
+    return sql.SQL("SELECT {} FROM {} WHERE {}").format(listed([*keys, *joins]), shape.from_item, condition)
+
+
+def _numbered(expressions: Sequence[sql.Composable]) -> sql.Composed:
+    """Each with a name of its own, so that the query can be a relation."""
+    return listed(
+        sql.SQL("{} AS {}").format(expression, name(f"byov_{number}")) for number, expression in enumerate(expressions)
+    )

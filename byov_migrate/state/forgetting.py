@@ -1,0 +1,81 @@
+"""What a state forgets of a table whose migration is taken back. In two steps, so that a kill between them is harmless.
+
+    begin     plan, positions, cursor: no sync fills the gaps again, and a new backfill plans anew
+    finish    everything else of the table, once the target holds nothing of it
+
+Between the two the ledger alone says what is left to delete. State id, hash key and the history of runs stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
+
+from byov_migrate.state import schema
+from byov_migrate.state.store import Store
+
+_POSITIONS = (schema.plan, schema.key_range, schema.sync)
+_OF_A_TABLE = tuple(table for table in schema.metadata.tables.values() if "table_name" in table.c)
+KEPT_PLACE = "hash_key"
+"""The only field without a table that stays when no table is left: the key itself stays too."""
+
+
+class Forgetting:
+    """Drops what is known of one table."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin(self, table: str) -> None:
+        """Forget plan, positions and cursor of a table, and reports that speak of it."""
+        with self._store.writing() as connection:
+            for forgotten in _POSITIONS:
+                connection.execute(delete(forgotten).where(forgotten.c.table_name == table))
+            _forget_reports(connection, table)
+
+    def some_keys(self, table: str, limit: int) -> list[str]:
+        """Keys of the table's records that are still known, at most `limit`, in order."""
+        columns = schema.ledger.c
+        query = select(columns.key).where(columns.table_name == table).order_by(columns.key).limit(limit)
+        with self._store.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def finish(self, table: str) -> None:
+        """Forget the table altogether; after the last one also which source and which target the state belonged to."""
+        with self._store.writing() as connection:
+            for forgotten in _OF_A_TABLE:
+                connection.execute(delete(forgotten).where(forgotten.c.table_name == table))
+            _forget_reports(connection, table)
+            _forget_scope(connection, table)
+
+
+def label_of(fields: Mapping[str, Any], table: str) -> str | None:
+    """The label under which the state knows a table; None when it does not."""
+    label: str | None = fields.get(f"tables[{table}].label")
+    return label
+
+
+def embedded_properties(fields: Mapping[str, Any], table: str) -> dict[str, bool]:
+    """Embedding property of a table, as the state knows it -> whether its records carry a spare one."""
+    pattern = re.compile(re.escape(f"tables[{table}].embeddings[") + r"(.+)\]\.spare")
+    found = ((pattern.fullmatch(field), value) for field, value in fields.items())
+    return {match[1]: bool(value) for match, value in found if match}
+
+
+def _forget_reports(connection: Connection, table: str) -> None:
+    """A report is about records that are gone; `sync --repair last` must not go by it."""
+    for row in connection.execute(select(schema.report)).all():
+        if any(part.get("table") == table for part in row.content.get("tables", ())):
+            connection.execute(delete(schema.report).where(schema.report.c.command == row.command))
+
+
+def _forget_scope(connection: Connection, table: str) -> None:
+    fields = list(connection.execute(select(schema.scope.c.field)).scalars())
+    gone = [field for field in fields if field.startswith(f"tables[{table}].")]
+    if not any(field.startswith("tables[") for field in fields if field not in gone):
+        gone += [field for field in fields if field not in gone and field != KEPT_PLACE]
+    for field in gone:
+        connection.execute(delete(schema.scope).where(schema.scope.c.field == field))

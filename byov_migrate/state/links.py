@@ -1,0 +1,280 @@
+"""The links of a migration: which there are, which of them stand in RushDB, and which lead to no record.
+
+source tells of an edge  ──►  loose  ──►  linked, proved in RushDB
+                                ▲              │
+                                └──────────────┘  one of its ends was written anew
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Join, Row, String, and_, bindparam, delete, func, select, update
+
+from byov_migrate.state import schema
+from byov_migrate.state.store import KEYS_A_QUERY, Store, portions, replacing
+
+_SOURCES = schema.ledger.alias("sources")
+_TARGETS = schema.ledger.alias("targets")
+WRITTEN_AT_ONCE = 5000
+STALE = -1
+"""Stands in `seen` for an edge that the last reading did not tell of."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """One link of the configuration. carried: by the source's rows; else its pairs are read by a query."""
+
+    name: str
+    type: str
+    source_table: str
+    target_table: str
+    carried: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCounts:
+    """edges: implied by the source, of records that are there. linked: proved. dangling: lead to no record."""
+
+    edges: int
+    linked: int
+    dangling: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A link between two stored records."""
+
+    source_key: str
+    target_key: str
+    source_id: str
+    target_id: str
+
+
+class Links:
+    """What is known of links; `edges` changes with the records, in the journal's transactions."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def register(self, links: Sequence[LinkRow]) -> None:
+        """Make these the links there are; edges of others are forgotten."""
+        table, columns = schema.link, schema.link.c
+        with self._store.writing() as connection:
+            known = {row.name: row for row in connection.execute(select(table))}
+            for name in known.keys() - {link.name for link in links}:
+                connection.execute(delete(schema.edge).where(schema.edge.c.link == known[name].id))
+                connection.execute(delete(table).where(columns.id == known[name].id))
+            for link in links:
+                values = {name: getattr(link, name) for name in LinkRow.__slots__}
+                if link.name not in known:
+                    connection.execute(table.insert().values(**values))
+
+    def names(self) -> list[str]:
+        """Of every link, in the order in which they came."""
+        with self._store.reading() as connection:
+            return list(connection.execute(select(schema.link.c.name).order_by(schema.link.c.id)).scalars())
+
+    def counts(self, name: str) -> LinkCounts:
+        """Of one link."""
+        edge, link = schema.edge.c, self._link(name)
+        here = edge.link == link.id
+        both = select(func.count(), func.count().filter(edge.linked)).select_from(_with_ends(link)).where(here)
+        dangling = select(func.count()).select_from(_with_source(link)).where(here, _TARGETS.c.key.is_(None))
+        with self._store.reading() as connection:
+            edges, linked = connection.execute(both).one()
+            lost = connection.execute(dangling).scalar_one()
+        return LinkCounts(int(edges), int(linked), int(lost))
+
+    def dangling(self, name: str, limit: int) -> list[tuple[str, str]]:
+        """Source and target keys of links that lead to no record."""
+        edge, link = schema.edge.c, self._link(name)
+        query = select(edge.source_key, edge.target_key).select_from(_with_source(link))
+        query = query.where(edge.link == link.id, _TARGETS.c.key.is_(None)).limit(limit)
+        with self._store.reading() as connection:
+            return [(row.source_key, row.target_key) for row in connection.execute(query)]
+
+    def loose_by_batch(self, name: str) -> dict[str, tuple[int, int]]:
+        """Batch of the source's records -> loose edges, and records that have any edge between stored records."""
+        edge, link = schema.edge.c, self._link(name)
+        loose = select(_SOURCES.c.batch, func.count()).select_from(_with_ends(link))
+        loose = loose.where(edge.link == link.id, edge.linked.is_(False)).group_by(_SOURCES.c.batch)
+        with self._store.reading() as connection:
+            counted = {row[0]: int(row[1]) for row in connection.execute(loose)}
+            found = {}
+            for some in portions(counted, KEYS_A_QUERY):
+                records = select(_SOURCES.c.batch, func.count(edge.source_key.distinct()))
+                records = records.select_from(_with_ends(link)).where(edge.link == link.id, _SOURCES.c.batch.in_(some))
+                found.update({row[0]: int(row[1]) for row in connection.execute(records.group_by(_SOURCES.c.batch))})
+        return {batch: (count, found[batch]) for batch, count in counted.items()}
+
+    def loose_targets(self, name: str, limit: int) -> list[str] | None:
+        """Keys of stored targets that loose edges of stored sources lead to; None when there are more than `limit`."""
+        edge, link = schema.edge.c, self._link(name)
+        query = select(edge.target_key).distinct().select_from(_with_ends(link))
+        query = query.where(edge.link == link.id, edge.linked.is_(False)).limit(limit + 1)
+        with self._store.reading() as connection:
+            found = list(connection.execute(query).scalars())
+        return found if len(found) <= limit else None
+
+    def mark_batches(self, name: str, batches: Sequence[str]) -> None:
+        """The links from the records of these batches stand."""
+        table, link = schema.ledger.c, self._link(name)
+        sources = select(table.key).where(table.table_name == link.source_table, table.batch.in_(list(batches)))
+        self._mark(link, schema.edge.c.source_key.in_(sources))
+
+    def mark_targets(self, name: str, keys: Sequence[str]) -> None:
+        """The links to these records stand."""
+        table, link = schema.ledger.c, self._link(name)
+        sources = select(table.key).where(table.table_name == link.source_table)
+        edge = schema.edge.c
+        self._mark(link, edge.target_key.in_(list(keys)) & edge.source_key.in_(sources))
+
+    def _mark(self, link: Row[Any], chosen: ColumnElement[bool]) -> None:
+        edge, table = schema.edge.c, schema.ledger.c
+        targets = select(table.key).where(table.table_name == link.target_table)
+        here = and_(edge.link == link.id, chosen, edge.linked.is_(False), edge.target_key.in_(targets))
+        with self._store.writing() as connection:
+            connection.execute(update(schema.edge).where(here).values(linked=True))
+
+    def mark_edges(self, name: str, edges: Sequence[Edge]) -> None:
+        """These links stand."""
+        link = self._link(name)
+        edge = schema.edge.c
+        ends = edge.source_key == bindparam("source", type_=String), edge.target_key == bindparam("target", type_=String)
+        here = and_(edge.link == link.id, *ends)
+        pairs = [{"source": item.source_key, "target": item.target_key} for item in edges]
+        if pairs:
+            with self._store.writing() as connection:
+                connection.execute(update(schema.edge).where(here).values(linked=True), pairs)
+
+    def has_loose(self, name: str) -> bool:
+        """Whether there is a loose edge between stored records."""
+        return next(self.loose(name, limit=1), None) is not None
+
+    def loose(self, name: str, *, batch: str | None = None, limit: int | None = None) -> Iterator[Edge]:
+        """Loose edges between stored records, those to one target together. batch: of the sources."""
+        edge, link = schema.edge.c, self._link(name)
+        query = (
+            select(edge.source_key, edge.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
+            .select_from(_with_ends(link))
+            .where(edge.link == link.id, edge.linked.is_(False))
+            .order_by(edge.target_key)
+            .limit(limit)
+        )
+        query = query.where(_SOURCES.c.batch == batch) if batch is not None else query
+        with self._store.reading() as connection:
+            found = [Edge(*row) for row in connection.execute(query)]
+        yield from found
+
+    def are_loose(self, name: str, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Edge]:
+        """Those of these pairs that are loose edges between stored records."""
+        edge, link = schema.edge.c, self._link(name)
+        sources = list({source for source, _ in pairs})
+        wanted, found = set(pairs), {}
+        with self._store.reading() as connection:
+            for some in portions(sources, KEYS_A_QUERY):
+                query = (
+                    select(edge.source_key, edge.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
+                    .select_from(_with_ends(link))
+                    .where(edge.link == link.id, edge.linked.is_(False), edge.source_key.in_(some))
+                )
+                for row in connection.execute(query):
+                    if (row[0], row[1]) in wanted:
+                        found[row[0], row[1]] = Edge(*row)
+        return found
+
+    def pair_sum(self, name: str) -> tuple[int, str] | None:
+        """What the source's pairs came to when they were last read to their end."""
+        link = self._link(name)
+        return None if link.checksum is None else (link.pairs, link.checksum)
+
+    def read_pairs(self, name: str, pairs: Iterable[tuple[str, str, str]]) -> None:
+        """Take over all pairs (source key, target key, mark) of the source; what it does not tell of is out of date.
+
+        Those that are new, or whose properties changed, are loose.
+        """
+        link = self._link(name)
+        with self._store.reading() as connection:
+            newest = connection.execute(select(func.max(schema.edge.c.seen)).where(schema.edge.c.link == link.id))
+            number = (newest.scalar_one() or 0) + 1
+        for some in portions(pairs, WRITTEN_AT_ONCE):
+            self._see(link.id, number, {(source, target): mark for source, target, mark in some})
+        with self._store.writing() as connection:
+            edge = schema.edge.c
+            stale = and_(edge.link == link.id, edge.seen != number)
+            connection.execute(update(schema.edge).where(stale).values(seen=STALE))
+
+    def _see(self, link: int, number: int, pairs: Mapping[tuple[str, str], str]) -> None:
+        edge = schema.edge.c
+        with self._store.writing() as connection:
+            known: dict[tuple[str, str], tuple[str, bool]] = {}
+            for some in portions(sorted({source for source, _ in pairs}), KEYS_A_QUERY):
+                query = select(edge.source_key, edge.target_key, edge.mark, edge.linked)
+                query = query.where(edge.link == link, edge.source_key.in_(some))
+                known.update({(row[0], row[1]): (row[2], row[3]) for row in connection.execute(query)})
+            rows = [
+                {
+                    "link": link,
+                    "source_key": source,
+                    "target_key": target,
+                    "mark": mark,
+                    "linked": known.get((source, target)) == (mark, True),
+                    "seen": number,
+                }
+                for (source, target), mark in pairs.items()
+            ]
+            connection.execute(replacing(schema.edge), rows)
+
+    def out_of_date(self, name: str) -> list[Edge]:
+        """Edges between stored records that the source does not tell of any more."""
+        edge, link = schema.edge.c, self._link(name)
+        query = select(edge.source_key, edge.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
+        query = query.select_from(_with_ends(link)).where(edge.link == link.id, edge.seen == STALE)
+        with self._store.reading() as connection:
+            return [Edge(*row) for row in connection.execute(query.order_by(edge.source_key))]
+
+    def settle_pairs(self, name: str, pairs: int, checksum: str) -> None:
+        """The pairs that came to this sum are linked, and links that are out of date are gone."""
+        link = self._link(name)
+        with self._store.writing() as connection:
+            gone = and_(schema.edge.c.link == link.id, schema.edge.c.seen == STALE)
+            connection.execute(delete(schema.edge).where(gone))
+            values = {"pairs": pairs, "checksum": checksum}
+            connection.execute(update(schema.link).where(schema.link.c.id == link.id).values(**values))
+
+    def begin_calls(self) -> None:
+        """From now on requests about links may be under way."""
+        with self._store.writing() as connection:
+            connection.execute(update(schema.link).values(called_at=self._store.clock()))
+
+    def end_calls(self) -> None:
+        """None is under way any more."""
+        with self._store.writing() as connection:
+            connection.execute(update(schema.link).values(called_at=None))
+
+    def called_at(self) -> float | None:
+        """Since when a request of a run that was killed may be under way, in seconds since 1970."""
+        with self._store.reading() as connection:
+            found: float | None = connection.execute(select(func.max(schema.link.c.called_at))).scalar_one()
+        return found
+
+    def _link(self, name: str) -> Row[Any]:
+        with self._store.reading() as connection:
+            return connection.execute(select(schema.link).where(schema.link.c.name == name)).one()
+
+
+def _with_source(link: Row[Any]) -> Join:
+    """Edges whose source is stored, with their targets where these are."""
+    source = and_(_SOURCES.c.table_name == link.source_table, _SOURCES.c.key == schema.edge.c.source_key)
+    target = and_(_TARGETS.c.table_name == link.target_table, _TARGETS.c.key == schema.edge.c.target_key)
+    return schema.edge.join(_SOURCES, source).outerjoin(_TARGETS, target)
+
+
+def _with_ends(link: Row[Any]) -> Join:
+    """Edges both of whose ends are stored."""
+    source = and_(_SOURCES.c.table_name == link.source_table, _SOURCES.c.key == schema.edge.c.source_key)
+    target = and_(_TARGETS.c.table_name == link.target_table, _TARGETS.c.key == schema.edge.c.target_key)
+    return schema.edge.join(_SOURCES, source).join(_TARGETS, target)
