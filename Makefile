@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-fast check
+.PHONY: help setup demo test test-fast check bench
 
 # With this set, each import of torch and sentence-transformers takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,6 +25,7 @@ help:
 	@echo "make demo       set up, then the whole job on this machine, nothing to configure"
 	@echo "make test       set up, check, then all tests"
 	@echo "make test-fast  the unit tests"
+	@echo "make bench      set up, then measure; sizes and parts: make bench BENCH=--help"
 	@echo "make check      style, formatting, types, and which room imports which"
 
 setup: $(COMPLETE)
@@ -65,6 +66,9 @@ test: check
 
 test-fast: setup
 	$(BIN)/pytest -m "not slow" tests/unit
+
+bench: setup
+	@$(BIN)/python benchmarks/bench.py $(BENCH)
 
 check: setup
 	$(BIN)/ruff check .

@@ -59,7 +59,7 @@ class Unrun:
 
 
 class Bare:
-    """Token ids on the device, in batches of nearly one length; then the transformer alone, no tokenizer, no pooling."""
+    """Token ids on the device, in batches of nearly one length; then the transformer alone, without pooling."""
 
     def __init__(self, encoder: Any, texts: Sequence[str]) -> None:
         import torch
@@ -143,7 +143,7 @@ def padding(name: str, path: Path, texts: Sequence[str]) -> rig.Finding:
     waste = encoder.padded_tokens / encoder.tokens
     words = [len(text.split()) for text in texts]
     return rig.Finding(
-        f"padding, {len(texts):,} texts of {min(words)} to {max(words):,} words, {name}, read to {encoder.window} tokens",
+        f"padding, {len(texts):,} texts of {min(words)} to {max(words):,} words, {name}, {encoder.window} tokens",
         "<= 1.05",
         f"{encoder.padded_tokens:,} tokens computed for {encoder.tokens:,}",
         f"{waste:.3f}",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import psycopg
 import rig
+from psycopg import sql
 
 from byov_migrate.config import SourceConfig, TableConfig
 from byov_migrate.digests import Digests
@@ -42,8 +43,9 @@ def read_s(dsn: str, table: str, rows: int) -> float:
 def copy_s(dsn: str, table: str) -> float:
     """Seconds of COPY BINARY."""
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
+        query = sql.SQL("copy (select id, embedding from {}) to stdout (format binary)").format(sql.Identifier(table))
         began = time.monotonic()
-        with cursor.copy(f"copy (select id, embedding from {table}) to stdout (format binary)") as copy:  # type: ignore[arg-type]
+        with cursor.copy(query) as copy:
             for _ in copy:
                 pass
         return time.monotonic() - began

@@ -11,10 +11,8 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -52,10 +50,8 @@ class Memory:
 
     def answer(self, method: str, path: str, body: Any) -> Any:
         """The content of an answer, envelope included."""
-        if path.endswith("/tokens/current"):
-            return {"data": {"level": "write"}}
-        if path.endswith("/settings"):
-            return {"data": {"selfHosted": True}}
+        if path.endswith(("/tokens/current", "/settings")):
+            return {"data": {"level": "write", "selfHosted": True}}
         if path.endswith("/import/json"):
             return {"data": self.create(body["label"], body["data"])}
         if path.endswith("/upsert"):
@@ -165,7 +161,7 @@ def compare(delay_s: float, texts: Sequence[str], rounds: int) -> rig.Finding:
 
         def whole() -> float:
             label = rig.new_label()
-            config = load_config(target.configure(label, TEXTS.format(model=model, dtype="", label=label)))
+            config = load_config(target.configure(label, TEXTS.format(model=model, dtype="", label=label)), {})
             began = time.monotonic()
             [table] = backfill(config, surroundings=Surroundings()).tables
             inner.append((time.monotonic() - began, table.busy))
@@ -175,8 +171,8 @@ def compare(delay_s: float, texts: Sequence[str], rounds: int) -> rig.Finding:
     ratio = took["whole"] / took["stage"]
     busy = ", ".join(f"{stage} {share:.0%}" for stage, share in inner[-1][1].items())
     return rig.Finding(
-        f"whole backfill of {len(texts):,} postings (MiniLM, {encoder.dtype}) against its embedding stage alone, a target"
-        f" that answers after {delay_s:g} s",
+        f"whole backfill of {len(texts):,} postings (MiniLM, {encoder.dtype}) against its embedding stage alone, a"
+        f" target that answers after {delay_s:g} s",
         "<= 1.05 x",
         f"{took['whole']:.1f} against {took['stage']:.1f} s (busy: {busy}); with loading and the first questions"
         f" {inner[-1][0]:.1f} s",

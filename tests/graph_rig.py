@@ -164,9 +164,16 @@ class GraphRig:
 
     def post(self, path: str, body: Any) -> Any:
         """The decoded answer of the target."""
+        return self._request("POST", path, body)
+
+    def put(self, path: str, body: Any) -> Any:
+        """As `post`."""
+        return self._request("PUT", path, body)
+
+    def _request(self, method: str, path: str, body: Any) -> Any:
         headers = {"authorization": f"Bearer {self.key}"}
         with httpx.Client(trust_env=False, timeout=120) as client:
-            answer = client.post(f"{self.url}/api/v1{path}", json=body, headers=headers)
+            answer = client.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers)
         answer.raise_for_status()
         return answer.json()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
 MOST_PADDING = 0.05
 """Of a batch's tokens. A batch of more is cut, unless it is small: every batch costs something whatever its size."""
 SMALLEST_SHARE = 4

@@ -115,10 +115,9 @@ class Embedder:
         )
 
     def _prepare(self, pages: Sequence[Page]) -> _Window:
-        with self._stopwatch.busy("tokenize"):
-            rows = tuple(row for page in pages for row in page.rows if isinstance(row, Row))
-            self._lately.append(set())
-            columns = tuple(self._column(number, rows) for number in range(len(self._plans)))
+        rows = tuple(row for page in pages for row in page.rows if isinstance(row, Row))
+        self._lately.append(set())
+        columns = tuple(self._column(number, rows) for number in range(len(self._plans)))
         return _Window(tuple(pages), rows, columns)
 
     def _column(self, number: int, rows: Sequence[Row]) -> _Column:
@@ -131,7 +130,9 @@ class Embedder:
             if isinstance(content, str):
                 (column.known if self._is_coming(number, content) else column.texts)[n] = content
         if column.texts:
-            column.prepared = encoder().prepare(list(column.texts.values()))
+            model = encoder()
+            with self._stopwatch.busy("tokenize"):
+                column.prepared = model.prepare(list(column.texts.values()))
         self._lately[-1].update((number, text) for text in column.texts.values())
         return column
 

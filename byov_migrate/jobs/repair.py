@@ -17,6 +17,7 @@ from typing import Any
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import ConfigurationError, ConsentNeeded, Interrupted, Refused
 from byov_migrate.jobs import table_work
+from byov_migrate.jobs.linking import LinkResult, link_all, linker_for, place_of
 from byov_migrate.jobs.moving import Extent, ceiling, move, prepare, settled
 from byov_migrate.jobs.opening import Ends, opened
 from byov_migrate.jobs.pipeline import Totals
@@ -25,7 +26,7 @@ from byov_migrate.jobs.recovery import settle_intents
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.sync_start import rows_of
 from byov_migrate.jobs.table_work import Models, TableWork
-from byov_migrate.jobs.verify.results import read_report, reported_keys
+from byov_migrate.jobs.verify.results import keys_to_relink, read_report, reported_keys
 from byov_migrate.jobs.verify.words import runs, shows
 from byov_migrate.jobs.write_planner import WritePlanner
 from byov_migrate.records import Page, Rejected, Row
@@ -57,6 +58,7 @@ class RepairResult:
     """One result a table of the report."""
 
     tables: tuple[TableRepair, ...]
+    links: tuple[LinkResult, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -76,23 +78,25 @@ def repair(
     given = None if report == LAST else read_report(Path(report))
     with opened(config, "repair", around) as ends:
         models = Models(config, around.log)
-        chosen = _keys_to_mend(ends, given)
+        found = _report_of(ends, given)
+        relink = keys_to_relink(found)
         tables = [
-            _mend_table(ends, config.table(name), keys, models, confirm_deletes=confirm_deletes)
-            for name, keys in chosen
+            _mend_table(ends, config.table(name), keys, models, relink[name], confirm_deletes=confirm_deletes)
+            for name, keys in reported_keys(found).items()
+            if keys
         ]
-        result = RepairResult(tuple(tables))
+        result = RepairResult(tuple(tables), link_all(ends) if tables else ())
         ends.finish(result.exit_code, {table.table: dataclasses.asdict(table) for table in tables})
     return result
 
 
-def _keys_to_mend(ends: Ends, given: Mapping[str, Any] | None) -> list[tuple[str, list[str]]]:
+def _report_of(ends: Ends, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
     report = ends.state.reports.last("verify") if given is None else given
     if report is None:
         raise ConfigurationError("there is no report to repair from", next_step="byov-migrate verify")
     if report.get("state") != ends.state.runs.state_id:
         raise Refused("the report is of another state; nothing written", next_step="byov-migrate verify")
-    return [(name, keys) for name, keys in reported_keys(report).items() if keys]
+    return report
 
 
 @dataclass
@@ -111,12 +115,19 @@ class _Plan:
 
 
 def _mend_table(
-    ends: Ends, table: TableConfig, keys: Sequence[str], models: Models, *, confirm_deletes: bool
+    ends: Ends,
+    table: TableConfig,
+    keys: Sequence[str],
+    models: Models,
+    relink: Sequence[str],
+    *,
+    confirm_deletes: bool,
 ) -> TableRepair:
     work = prepare(ends, table, models, lazily=True)
     delivery = table_work.delivery_for(ends.config, ends.wire, ends.server, work, ends.patience, ends.around)
     _settle_earlier_runs(ends, work, delivery)
-    plan = _look(ends, work, delivery, keys)
+    _unlink(ends, table, keys)
+    plan = _look(ends, work, delivery, sorted(set(keys) - set(relink)))
     if not confirm_deletes:
         _require_consent(ends, table, len(plan.delete))
     _clear(ends, table.name, delivery, plan)
@@ -132,6 +143,16 @@ def _mend_table(
         rejected=totals.rejected,
         rejected_new=totals.rejected_new,
     )
+
+
+def _unlink(ends: Ends, table: TableConfig, keys: Sequence[str]) -> None:
+    """Remove every link of ours that leads from these records; what is implied is made again at the end."""
+    links = [link for link in ends.links if link.source.entry.label == table.label]
+    ids = list(ends.state.ledger.record_ids(table.name, keys).values())
+    linker = linker_for(ends)
+    for link in links if ids else ():
+        linker.part(place_of(link), ids)
+    ends.state.links.loosen(table.name, keys)
 
 
 def _settle_earlier_runs(ends: Ends, work: TableWork, delivery: Delivery) -> None:

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from byov_migrate.jobs.backfill import BackfillResult, TableResult
     from byov_migrate.jobs.backup import BackupResult
     from byov_migrate.jobs.demo.run import DemoResult
+    from byov_migrate.jobs.linking import LinkResult
     from byov_migrate.jobs.rejects import RetryResult
     from byov_migrate.jobs.show import RecordView
     from byov_migrate.jobs.status import Status, TableStatus
+    from byov_migrate.jobs.verify import Verification
 
 BUG_CODE = 1
 
@@ -45,13 +47,18 @@ def _plain(value: Any) -> Any:
 
 
 def print_backfill(result: BackfillResult) -> None:
-    """A block a table: what is stored, what left, where the time went."""
+    """A block a table: what is stored, what leads from there, what left, where the time went."""
     for table in result.tables:
-        for line in _backfill_lines(table):
+        links = [link for link in result.links if link.source == table.label]
+        for line in _backfill_lines(table, links):
             print(line)
+    moved = {table.label for table in result.tables}
+    for link in result.links:
+        if link.source not in moved:  # of a table that was not asked for; links are made all the same
+            print(f"{link.source}\n{_link_line(link)}")
 
 
-def _backfill_lines(table: TableResult) -> list[str]:
+def _backfill_lines(table: TableResult, links: Sequence[LinkResult]) -> list[str]:
     run = table.this_run
     notes = [f"{run.no_text:,} without text"] if run.no_text else []
     notes += [f"{run.truncated:,} of {run.texts:,} texts truncated"] if run.truncated else []
@@ -59,6 +66,7 @@ def _backfill_lines(table: TableResult) -> list[str]:
     lines = [
         _stored_line(table),
         *([f"  notes    {', '.join(notes)}"] if notes else []),
+        *map(_link_line, links),
         f"  left     {', '.join(table.properties_sent)}; vectors",
         *([f"  stayed   {', '.join(table.columns_kept)}"] if table.columns_kept else []),
         f"  time     {clock_text(table.seconds)}, {_busy(table.busy)}",
@@ -72,6 +80,13 @@ def _backfill_lines(table: TableResult) -> list[str]:
 def _stored_line(table: TableResult) -> str:
     stored = f"{table.rows_stored:,} records and {table.vectors_stored:,} vectors stored"
     return f"{table.label}: {stored} ({table.this_run.rows:,} in this run); {table.rows_planned:,} rows planned"
+
+
+def _link_line(link: LinkResult) -> str:
+    removed = f", {link.removed:,} removed" if link.removed else ""
+    lead = "leads" if link.dangling == 1 else "lead"
+    dangling = f", {link.dangling:,} {lead} to no record" if link.dangling else ""
+    return f"  links    {link.stored:,} {link.type} to {link.target} ({link.made:,} in this run){removed}{dangling}"
 
 
 def _text_rate(table: TableResult) -> str:
@@ -93,12 +108,41 @@ def _busy(shares: Mapping[str, float]) -> str:
 
 def print_demo(result: DemoResult) -> None:
     """What was moved, what was found, what to type next."""
-    print_backfill(result.backfill)
-    print(f'\nSearching "{result.query}"')
-    print_search(result.search)
+    for line in _demo_lines(result.backfill):
+        print(line)
+    print(_proof_line(result.verification))
+    for asked in result.searches:
+        print(f'\nSearching "{asked.query}" where {asked.where}')
+        print_search(asked.result)
     print("\nNext, each works as it stands:")
     for command in result.next_commands:
         print(f"  {command}")
+
+
+def _demo_lines(result: BackfillResult) -> Iterator[str]:
+    """All tables together, a kind of thing a line."""
+    yield "  records  " + "  ".join(f"{table.rows_stored:,} {table.label}" for table in result.tables)
+    yield "  links    " + "  ".join(f"{link.stored:,} {link.type}" for link in result.links)
+    texts = sum(table.this_run.texts for table in result.tables)
+    notes = {
+        "records without text": sum(table.this_run.no_text for table in result.tables),
+        f"of {texts:,} texts truncated": sum(table.this_run.truncated for table in result.tables),
+    }
+    told = [f"{count:,} {what}" for what, count in notes.items() if count]
+    vectors = sum(table.vectors_stored for table in result.tables)
+    yield f"  vectors  {', '.join([f'{vectors:,}', *told])}"
+    for table in result.tables:
+        yield f"  left     {table.label}: {', '.join(table.properties_sent)}"
+    yield "  stayed   " + ", ".join(f"{table.label} {name}" for table in result.tables for name in table.columns_kept)
+    seconds = sum(table.seconds for table in result.tables)
+    yield f"  time     {clock_text(seconds)}"
+
+
+def _proof_line(proof: Verification) -> str:
+    if proof.exit_code:
+        return f"Verified, and it differs: {proof.sentence}"
+    found = [f"{sum(getattr(table, name) for table in proof.tables):,} {name}" for name in ("rows", "vectors", "links")]
+    return f"Verified: {', '.join(found)}; nothing is missing, too many or different, and no withheld text was found"
 
 
 def print_record(view: RecordView) -> None:

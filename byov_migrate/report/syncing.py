@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from byov_migrate.jobs.dry_run import SyncForecast
+    from byov_migrate.jobs.linking import LinkResult
     from byov_migrate.jobs.sync import SyncResult, TableSync
 
 
 def print_sync(result: SyncResult) -> None:
-    """A line a table in which something happened."""
+    """A line a table in which, or in whose links, something happened."""
     for table in result.tables:
-        if table.changes:
-            print(_line(table), flush=True)
+        links = [part for link in result.links if link.source == table.label for part in _linked(link)]
+        if table.changes or links:
+            print(_line(table, links), flush=True)
+    synced = {table.label for table in result.tables}
+    for link in result.links:
+        if link.source not in synced and (parts := _linked(link)):  # --table: links are made all the same
+            print(f"{link.source}: links: {', '.join(parts)}", flush=True)
 
 
-def _line(table: TableSync) -> str:
+def _linked(link: LinkResult) -> list[str]:
+    made = [f"{link.made:,} {link.type} made"] if link.made else []
+    return made + ([f"{link.removed:,} {link.type} removed"] if link.removed else [])
+
+
+def _line(table: TableSync, links: Sequence[str]) -> str:
     parts = [f"{table.created:,} new, {table.updated:,} changed, {table.deleted:,} deleted"]
+    parts += [f"links: {', '.join(links)}"] if links else []
     parts += [f"{table.rejected_new:,} rejected"] if table.rejected_new else []
     parts += [f"{table.texts_again:,} texts embedded again to rewrite their records"] if table.texts_again else []
     parts += [f"deletes last looked for {_moment(table.swept_at)}", table.guarantee]

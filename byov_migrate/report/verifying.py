@@ -19,6 +19,7 @@ _TIERS: Mapping[str, tuple[str, ...]] = {
     "rows": ("missing", "extra", "doubled"),
     "values": ("values",),
     "vectors": ("vectors",),
+    "links": ("links",),
     "text": ("text",),
 }
 
@@ -31,7 +32,8 @@ def print_verify(result: Verification) -> None:
 
 
 def _lines(table: TableVerification, result: Verification) -> Iterator[str]:
-    yield f"{table.label}: {table.rows:,} rows, {table.records:,} records, {table.vectors:,} vectors"
+    links = f", {table.links:,} links" if table.links else ""
+    yield f"{table.label}: {table.rows:,} rows, {table.records:,} records, {table.vectors:,} vectors{links}"
     for tier in _TIERS:
         yield f"  {tier:<9}{_tier(tier, table, result)}"
     yield from (f"  sample   {_proof(proof)}" for proof in table.proofs)

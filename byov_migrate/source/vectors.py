@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from byov_migrate.source.shape import Column
 from byov_migrate.source.values import Unfit
 
 _ARRAY_HEADER_BYTES = 12  # dimensions, flags, element type
+_HEADER = Struct(">ii")  # the first two of them
 _ARRAY_AXIS_BYTES = 8  # length, lower bound
 _VECTOR_HEADER_BYTES = 4  # dimension, unused
 # In an array each element follows its own length in bytes.
@@ -22,6 +24,9 @@ _ARRAYS: Final = {
     "float8": np.dtype([("bytes", ">i4"), ("value", ">f8")]),
 }
 _EXTENSION: Final[dict[str, np.dtype[Any]]] = {"vector": np.dtype(">f4"), "halfvec": np.dtype(">f2")}
+
+_SURELY_FINE = (1e-30, 1e30)
+"""Squared lengths that fit float32 however they are rounded, as almost all do. Others are looked at closely."""
 
 _NULL = Unfit("vector-null", "the vector holds NULL")
 _NESTED = Unfit("vector-nested", "the vector is an array of more than one dimension")
@@ -55,6 +60,8 @@ def check_vector(vector: Vector, dimension: int | None) -> Vector | Unfit:
     """The vector itself, or what makes it unusable. RushDB answers every exact search with 500 after a zero vector."""
     if dimension is not None and len(vector) != dimension:
         return Unfit("vector-dimension", f"the vector has dimension {len(vector)}, not {dimension}")
+    if _SURELY_FINE[0] < np.dot(vector, vector) < _SURELY_FINE[1]:  # NaN and infinity are not
+        return vector
     if not np.isfinite(vector).all():
         return _NOT_FINITE
     with np.errstate(over="ignore", under="ignore"):
@@ -77,13 +84,13 @@ def _from_extension(element: np.dtype[Any]) -> Callable[[bytes], Vector | Unfit]
 
 def _from_array(element: np.dtype[np.void]) -> Callable[[bytes], Vector | Unfit]:
     def decode(content: bytes) -> Vector | Unfit:
-        axes, has_null = (int(part) for part in np.frombuffer(content, dtype=">i4", count=2))
+        axes, has_null = _HEADER.unpack_from(content)
         if axes != 1:
             return _NESTED if axes else _EMPTY
         if has_null:
             return _NULL
         read = np.frombuffer(content, dtype=element, offset=_ARRAY_HEADER_BYTES + _ARRAY_AXIS_BYTES)
-        return _narrow(read["value"])
+        return _narrow(read["value"]) if element is _ARRAYS["float8"] else read["value"].astype(np.float32)
 
     return decode
 

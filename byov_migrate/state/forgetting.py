@@ -49,6 +49,7 @@ class Forgetting:
             for forgotten in _OF_A_TABLE:
                 connection.execute(delete(forgotten).where(forgotten.c.table_name == table))
             _forget_reports(connection, table)
+            _forget_links(connection, table)
             _forget_scope(connection, table)
 
 
@@ -70,6 +71,14 @@ def _forget_reports(connection: Connection, table: str) -> None:
     for row in connection.execute(select(schema.report)).all():
         if any(part.get("table") == table for part in row.content.get("tables", ())):
             connection.execute(delete(schema.report).where(schema.report.c.command == row.command))
+
+
+def _forget_links(connection: Connection, table: str) -> None:
+    """Those that lead from here; of those that lead here the journal has said, record by record, that none stands."""
+    columns = schema.link.c
+    links = list(connection.execute(select(columns.id).where(columns.source_table == table)).scalars())
+    connection.execute(delete(schema.edge).where(schema.edge.c.link.in_(links)))
+    connection.execute(delete(schema.link).where(columns.id.in_(links)))
 
 
 def _forget_scope(connection: Connection, table: str) -> None:

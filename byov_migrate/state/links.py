@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Join, Row, String, and_, bindparam, delete, func, select, update
 
 from byov_migrate.state import schema
+from byov_migrate.state.edges import loosen_around
 from byov_migrate.state.store import KEYS_A_QUERY, Store, portions, replacing
 
 _SOURCES = schema.ledger.alias("sources")
@@ -143,7 +144,10 @@ class Links:
         """These links stand."""
         link = self._link(name)
         edge = schema.edge.c
-        ends = edge.source_key == bindparam("source", type_=String), edge.target_key == bindparam("target", type_=String)
+        ends = (
+            edge.source_key == bindparam("source", type_=String),
+            edge.target_key == bindparam("target", type_=String),
+        )
         here = and_(edge.link == link.id, *ends)
         pairs = [{"source": item.source_key, "target": item.target_key} for item in edges]
         if pairs:
@@ -244,6 +248,11 @@ class Links:
             connection.execute(delete(schema.edge).where(gone))
             values = {"pairs": pairs, "checksum": checksum}
             connection.execute(update(schema.link).where(schema.link.c.id == link.id).values(**values))
+
+    def loosen(self, table: str, keys: Sequence[str]) -> None:
+        """No link from or to the records of these keys is known to stand."""
+        with self._store.writing() as connection:
+            loosen_around(connection, table, keys)
 
     def begin_calls(self) -> None:
         """From now on requests about links may be under way."""

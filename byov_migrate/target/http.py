@@ -23,13 +23,16 @@ class HttpClient:
 
     Proxies and certificates come from the configuration alone, never from the environment, and redirects are not
     followed: both could hand the key to somebody else. The key is read when the client is made and again whenever it
-    is refused, so that a rotated key needs no restart.
+    is refused, so that a rotated key needs no restart. `vouch_for` is asked before a new key is used: a key of another
+    project would be accepted for everything, and rows would go there.
     """
 
     def __init__(self, config: TargetConfig, read_key: Callable[[], str], *, timeout_s: float) -> None:
         self._read_key = read_key
         self._key = read_key()
         self._lock = threading.Lock()
+        self._rotating = threading.Lock()
+        self.vouch_for: Callable[[Callable[[str], Any]], None] = lambda _get: None
         self._host = httpx.URL(config.url).host
         self.key_has_worked = False
         self.bytes_sent = 0
@@ -64,12 +67,29 @@ class HttpClient:
     def _call_with_key(self, method: str, path: str, body: Any, *, may_be_absent: bool) -> Any:
         key = self._key
         response = self._send(method, path, body, key)
-        if response.status_code in (401, 403) and (fresh := self._read_key()) != key:
-            self._key, self.key_has_worked = fresh, False
+        if response.status_code in (401, 403) and (fresh := self._another_key(key)) is not None:
             response = self._send(method, path, body, fresh)
         if may_be_absent and faults.is_absent(response):
             return None
         return self._judge(response)
+
+    def _another_key(self, refused: str) -> str | None:
+        """The key that has taken the place of a refused one, vouched for once by whichever thread comes first."""
+        with self._rotating:
+            if self._key == refused and (fresh := self._read_key()) != refused:
+                self.vouch_for(lambda path: self._get_as(fresh, path))
+                self._key, self.key_has_worked = fresh, False
+            return self._key if self._key != refused else None
+
+    def _get_as(self, key: str, path: str) -> Any:
+        """The decoded answer to another key, with its envelope. Raise Retriable when there is none."""
+        try:
+            response = self._send("GET", path, None, key)
+            if problem := faults.from_response(response, key_has_worked=False):
+                raise problem
+            return _decoded(response, key_has_worked=False)
+        except Ambiguous as error:
+            raise Retriable(str(error)) from error
 
     def _send(self, method: str, path: str, body: Any, key: str) -> httpx.Response:
         content = None if body is None else orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -8,10 +8,19 @@ the only place that names the project; `/records/delete` without ids empties the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from byov_migrate.errors import Ambiguous, CredentialsRefused, MigrationError, PersonNeeded, Retriable, RowRefused
+from byov_migrate.errors import (
+    Ambiguous,
+    CredentialsRefused,
+    MigrationError,
+    PersonNeeded,
+    Refused,
+    Retriable,
+    RowRefused,
+    Unavailable,
+)
 from byov_migrate.records import Outgoing, Vector
 from byov_migrate.target.http import HttpClient
 from byov_migrate.target.wire import Index, LinkPlace, Outbound, Server, ServerKind, Stored, StoredLink, Where
@@ -27,6 +36,26 @@ class RestWire:
 
     def __init__(self, http: HttpClient) -> None:
         self._http = http
+        self._project: str | None = None
+        self._is_at_work = False  # records of the project were read or written
+        http.vouch_for = self._require_same_project
+
+    def _require_same_project(self, get: Callable[[str], Any]) -> None:
+        """Raise Refused when the project that answers now is not the one that is written to.
+
+        Only the row of an index names a project. Where none was seen the next run looks for its marker.
+        """
+        if self._project is None and self._is_at_work:
+            raise Unavailable(
+                "the RushDB key was changed, and without an index it cannot be told whether for the same project"
+            )
+        if self._project is None:
+            return
+        answer = get("/api/v1/ai/indexes")
+        with _understood(reads=True):
+            projects = {str(row.get("projectId", "")) for row in answer["data"]}
+        if self._project not in projects:
+            raise Refused("the RushDB key was changed to one of another project; nothing was written there")
 
     @property
     def bytes_sent(self) -> int:
@@ -59,7 +88,12 @@ class RestWire:
         """The external vector indexes of the project."""
         rows = self._get("/api/v1/ai/indexes")
         with _understood(reads=True):
-            return [_index(row) for row in rows if row.get("sourceType", "external") == "external"]
+            found = [_index(row) for row in rows if row.get("sourceType", "external") == "external"]
+        self._remember_project(found)
+        return found
+
+    def _remember_project(self, indexes: Sequence[Index]) -> None:
+        self._project = next((index.project for index in indexes if index.project), self._project)
 
     def create_index(self, label: str, property_name: str, dimension: int, similarity: str) -> Index:
         """Create an external index, or return the one that exists."""
@@ -68,12 +102,14 @@ class RestWire:
         try:
             answer = self._http.call("POST", "/api/v1/ai/indexes", {**body, **size})
             with _understood(reads=False):
-                return _index(answer["data"])
+                made = _index(answer["data"])
         except (RowRefused, Ambiguous) as error:
             for index in self.indexes():
                 if (index.label, index.property_name, index.dimension) == (label, property_name, dimension):
                     return index
             raise _no_index(label, property_name, error) from error
+        self._remember_project([made])
+        return made
 
     def delete_index(self, index: Index) -> None:
         """Delete an index and see that it is listed no more; one that is gone already is fine."""
@@ -115,6 +151,7 @@ class RestWire:
         data = [_document(row) for row in rows]
         body = {"label": label, "data": data, "options": options}
         answer = self._http.call("POST", "/api/v1/records/import/json", body)
+        self._is_at_work = True
         with _understood(reads=False):
             return [(row["byovKey"], row["__id"]) for row in answer["data"] if "byovKey" in row and "__id" in row]
 
@@ -149,6 +186,7 @@ class RestWire:
         """A page of matching records (at most 1,000) and the number of all matches."""
         body = {"labels": [label], "where": where, "limit": limit, "skip": skip}
         answer = self._read("/api/v1/records/search", body)
+        self._is_at_work = True
         with _understood(reads=True):
             return [_stored(row) for row in answer["data"]], int(answer["total"])
 

@@ -5,13 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from byov_migrate.jobs.repair import repair
+from byov_migrate.jobs.verify import verify
 from tests.graph_rig import LINKS, GraphRig, graph_rigged
 
 
 @pytest.fixture
-def rig(tmp_path: Path, any_database: str) -> Iterator[GraphRig]:
-    with graph_rigged(tmp_path, any_database) as graph:
+def rig(tmp_path: Path, database: str) -> Iterator[GraphRig]:
+    with graph_rigged(tmp_path, database) as graph:
         yield graph
+
+
+def verified(rig: GraphRig) -> tuple[int, dict[str, dict[str, str]]]:
+    """A verify's exit code, and what differs by label and key."""
+    result = verify(rig.config(), surroundings=rig.around())
+    found = {
+        table.label.removesuffix(rig.suffix): {item.key: item.what for item in table.differences}
+        for table in result.tables
+        if table.differences
+    }
+    return result.exit_code, found
 
 
 def test_every_link_that_sql_implies_stands_and_no_other(rig: GraphRig) -> None:
@@ -22,3 +35,141 @@ def test_every_link_that_sql_implies_stands_and_no_other(rig: GraphRig) -> None:
         kind: len(rig.implied(kind)) for kind in LINKS
     }
     assert [link.dangling for link in result.links] == [0] * len(LINKS)
+
+
+def test_a_second_run_changes_nothing(rig: GraphRig) -> None:
+    rig.make_tables()
+    rig.backfill()
+    for result in (rig.backfill().links, rig.sync().links):
+        assert [(link.made, link.removed) for link in result] == [(0, 0)] * len(LINKS)
+    assert rig.differences() == {}
+
+
+CHANGES = [
+    "UPDATE job SET company_id = company_id % 7 + 1",
+    "UPDATE job SET company_id = NULL WHERE id % 2 = 0",
+    "UPDATE job SET company_id = 3, department = 'hr' WHERE company_id IS NULL",
+    "UPDATE job SET skills = skills || ARRAY['skill 1', 'new'] WHERE id % 3 = 0",
+    "UPDATE job SET skills = NULL, city = 'city 4' WHERE id < 20",
+    "UPDATE job SET parent = id WHERE id % 2 = 0",
+    "UPDATE job_tag SET level = 9; DELETE FROM job_tag WHERE job_id < 30",
+    "UPDATE job_tag SET tag_id = md5('tag' || job_id % 2)::uuid WHERE job_id % 4 = 0 AND tag_id = (SELECT tag_id FROM"
+    " job_tag o WHERE o.job_id = job_tag.job_id AND tag_id NOT IN (md5('tag0')::uuid, md5('tag1')::uuid) LIMIT 1)",
+    "UPDATE tag SET word = 'word 10' WHERE word = 'word 1'",
+    "UPDATE job SET office = 'word 2'",
+    "INSERT INTO company VALUES (99, 'late'); UPDATE job SET company_id = 99, department = NULL WHERE id < 9",
+    "UPDATE job SET city = 'renamed' WHERE city = 'city 2'",
+    "UPDATE job SET parent = NULL; DELETE FROM job WHERE id % 4 = 0",
+    "UPDATE job SET id = id + 1000 WHERE id > 50 AND id % 2 = 1",
+]
+
+
+@pytest.mark.parametrize("unique", [False, True], ids=["records replaced", "records appended to"])
+def test_a_sync_leaves_no_link_out_of_date(rig: GraphRig, unique: bool) -> None:
+    """Foreign keys, arrays, parents, pairs and values that change, come and go, one after the other."""
+    rig.make_tables()
+    rig.backfill()
+    if unique:
+        rig.make_keys_unique()
+    for change in CHANGES:
+        rig.execute(change)
+        rig.sync(full="DELETE" in change or "id = id" in change, confirm_deletes=True)
+        assert (change, rig.differences()) == (change, {})
+        cities = {record["name"] for record in rig.records("city").values()}
+        assert cities == {key for _, key in rig.implied("PLACED")}
+    assert verified(rig) == (0, {})
+
+
+def test_links_of_a_join_table_have_its_columns(rig: GraphRig) -> None:
+    rig.make_tables()
+    rig.backfill()
+    levels = {properties.get("level") for _, _, properties in rig.links("TAGGED")}
+    assert levels == {None, 2}
+    rig.execute("UPDATE job_tag SET level = 5 WHERE level = 2")
+    rig.sync()
+    assert {properties.get("level") for _, _, properties in rig.links("TAGGED")} == {None, 5}
+
+
+def test_values_that_no_row_has_any_more_are_kept_when_that_is_wanted(rig: GraphRig) -> None:
+    rig.unused = "keep"
+    rig.make_tables()
+    rig.backfill()
+    rig.execute("UPDATE job SET city = 'elsewhere'")
+    rig.sync(full=True)
+    assert {record["name"] for record in rig.records("city").values()} == {
+        *(f"city {n}" for n in range(5)),
+        "elsewhere",
+    }
+    assert rig.differences() == {}
+
+
+def test_what_leads_nowhere_is_counted_and_linked_when_its_end_comes(rig: GraphRig) -> None:
+    rig.make_tables()
+    rig.execute("ALTER TABLE job DROP CONSTRAINT job_department, DROP CONSTRAINT job_company")
+    rig.execute("ALTER TABLE job ADD CONSTRAINT job_company FOREIGN KEY (company_id) REFERENCES company NOT VALID")
+    rig.links_wanted = ["AT"]
+    rig.execute("ALTER TABLE job DISABLE TRIGGER ALL; UPDATE job SET company_id = 77 WHERE id < 10")
+    [link] = rig.backfill().links
+    assert (link.dangling, link.stored) == (9, len(rig.implied("AT")) - 9)
+    rig.execute("INSERT INTO company VALUES (77, 'late')")
+    [link] = rig.sync().links
+    assert (link.dangling, link.made) == (0, 9)
+    assert rig.differences() == {}
+
+
+def damaged(rig: GraphRig, kind: str, *, missing: bool) -> str:
+    """Take one link away, or add one, behind the migration's back; the key of the record that it leads from."""
+    source, target, _ = LINKS[kind]
+    links = rig.links(kind)
+    records = rig.records(source)
+    standing = {(a, b) for a, b, _ in links}
+    if missing:
+        a, b, _ = links[0]
+        rig.put(f"/relationships/{a}", {"targetIds": [b], "typeOrTypes": kind + rig.suffix, "direction": "out"})
+    else:
+        a, b = next((a, b) for a in records for b in rig.records(target) if (a, b) not in standing and a != b)
+        rig.post(f"/relationships/{a}", {"targetIds": [b], "type": kind + rig.suffix, "direction": "out"})
+    return str(records[a]["byovKey"])
+
+
+def test_verify_names_links_that_are_missing_or_too_many_and_repair_mends_them(rig: GraphRig) -> None:
+    """One at a time, of every link; what only the next sync would bring is behind."""
+    rig.make_tables()
+    rig.backfill()
+    assert verified(rig) == (0, {})
+    for kind in LINKS:
+        for missing in (True, False):
+            key = damaged(rig, kind, missing=missing)
+            code, found = verified(rig)
+            source = rig.label(LINKS[kind][0]).removesuffix(rig.suffix)
+            assert (code, list(found), list(found[source])) == (5, [source], [key])
+            assert ("missing" if missing else "too many") in found[source][key]
+            repair(rig.config(), surroundings=rig.around())
+            assert (kind, missing, rig.differences()) == (kind, missing, {})
+            assert verified(rig) == (0, {})
+
+
+def test_a_link_key_that_somebody_changed_is_found_and_put_right(rig: GraphRig) -> None:
+    """The next join would link by it."""
+    rig.make_tables()
+    rig.backfill()
+    record_id, record = next(
+        (n, r) for n, r in rig.records("department").items() if r["byovRef_OF" + rig.suffix] == "3"
+    )
+    held = {name: value for name, value in record.items() if not name.startswith("__")}
+    rig.put(
+        f"/records/{record_id}", {"label": rig.label("department"), "data": {**held, "byovRef_OF" + rig.suffix: "4"}}
+    )
+    code, found = verified(rig)
+    assert (code, list(found.values())) == (5, [{record["byovKey"]: f"byovRef_OF{rig.suffix} differs"}])
+    repair(rig.config(), surroundings=rig.around())
+    assert (verified(rig), rig.differences()) == ((0, {}), {})
+
+
+def test_links_that_the_next_sync_brings_are_behind(rig: GraphRig) -> None:
+    rig.make_tables()
+    rig.backfill()
+    rig.execute("UPDATE job SET company_id = company_id % 7 + 1; DELETE FROM job_tag WHERE job_id < 20")
+    assert verified(rig) == (0, {})
+    rig.sync()
+    assert (verified(rig), rig.differences()) == ((0, {}), {})

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
-from byov_migrate.state import State, open_state
+from byov_migrate.state import State, open_state, schema
 from byov_migrate.state.forgetting import Forgetting, embedded_properties, label_of
+from byov_migrate.state.links import LinkRow
 
 FIELDS = {
     "hash_key": "h",
@@ -82,3 +84,24 @@ def test_what_the_state_says_of_a_table_is_read_from_its_scope() -> None:
     """Also a property whose name looks like the syntax around it."""
     assert embedded_properties(FIELDS, "public.job") == {"text": True, "odd].name": False}
     assert (label_of(FIELDS, "public.job"), label_of(FIELDS, "public.jobs")) == ("Job", None)
+
+
+def test_links_that_lead_from_the_table_go_and_those_that_lead_there_stay_loose(state: State) -> None:
+    """Rows of another table still refer to it: once it is moved again they are linked without being written."""
+    state.links.register(
+        [
+            LinkRow("from", "IN", "public.job", "public.job.company", carried=False),
+            LinkRow("to", "OF", "public.job.company", "public.job", carried=False),
+        ]
+    )
+    for name in ("from", "to"):
+        state.links.read_pairs(name, [("1", "2", "")])
+        state.links.mark_edges(name, list(state.links.loose(name)))
+        state.links.settle_pairs(name, 1, "sum")
+    state.journal.end_removal("public.job", [f"{number}" for number in range(5)])
+    Forgetting(state.store).finish("public.job")
+    assert state.links.names() == ["to"]
+    state.journal.point("public.job", {"2": "id-anew"})
+    assert [(edge.source_key, edge.target_id) for edge in state.links.loose("to")] == [("1", "id-anew")]
+    with state.store.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(schema.edge)).scalar_one() == 1

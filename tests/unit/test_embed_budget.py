@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,3 +62,13 @@ def test_a_window_without_room_is_an_error() -> None:
     """A prompt as long as the window would otherwise loop over empty windows."""
     with pytest.raises(ValueError, match="room"):
         cut_windows(10, 0)
+
+
+@pytest.mark.parametrize(("budget", "texts"), [(2048, 250), (32768, 2000)])
+def test_texts_of_very_mixed_length_pad_little(budget: int, texts: int) -> None:
+    """As many of 5 to 50 words as of 50 to 500: the short ones alone would fill a batch from end to end."""
+    random = np.random.default_rng(1)
+    lengths = np.minimum(np.exp(random.uniform(np.log(7), np.log(8000), texts)).astype(int), 512).tolist()
+    batches = plan_batches(lengths, budget)
+    assert sum(padded_tokens(lengths, batch) for batch in batches) <= 1.05 * sum(lengths)
+    assert len(batches) <= 2 * sum(lengths) / budget  # small batches cost too

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -200,7 +200,7 @@ def test_short_pages_are_embedded_together_and_come_apart_again() -> None:
 def test_a_page_without_texts_waits_for_no_other() -> None:
     """Ready vectors need no window."""
     given = iter([Page((row("1", None, READY),), POSITION)])
-    pages = embedder(ScriptedEncoder()).pages(itertools.chain(given, _never()))
+    pages = embedder(ScriptedEncoder()).pages(itertools.chain(given, (pytest.fail("asked for too early") for _ in "1")))
     assert len(next(pages).rows) == 1
 
 
@@ -260,8 +260,3 @@ def test_the_next_window_is_tokenised_while_the_model_is_at_work() -> None:
 
     pages = embedder(Waiting()).pages(Page((row(key, key * LONG),), POSITION) for key in "ab")
     assert len(list(pages)) == 2
-
-
-def _never() -> Iterator[Page]:
-    raise AssertionError("the second page was asked for before the first was given")
-    yield

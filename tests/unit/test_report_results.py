@@ -27,8 +27,12 @@ from byov_migrate.errors import (
     Unavailable,
 )
 from byov_migrate.jobs.backfill import BackfillResult, TableResult
+from byov_migrate.jobs.demo.run import DemoResult, DemoSearch
+from byov_migrate.jobs.linking import LinkResult
 from byov_migrate.jobs.pipeline import Totals
+from byov_migrate.jobs.search import SearchResult
 from byov_migrate.jobs.status import Status, TableStatus
+from byov_migrate.jobs.verify import TableVerification, Verification
 from byov_migrate.report import results
 from byov_migrate.report.live import clock_text, size_text
 
@@ -152,6 +156,86 @@ def test_a_limited_backfill_says_how_to_go_on(capsys: pytest.CaptureFixture[str]
     """It is not done, and ended 0."""
     results.print_backfill(BackfillResult((table_result(complete=False),)))
     assert "to continue: byov-migrate backfill" in capsys.readouterr().out
+
+
+def link_result(**changes: Any) -> LinkResult:
+    """A link from the rows of `table_result`."""
+    plain: dict[str, Any] = {"name": "Job.POSTED_BY", "type": "POSTED_BY", "source": "Job", "target": "Company"}
+    plain |= {"stored": 2000, "dangling": 0, "made": 1200, "removed": 0, "requests": 3, "seconds": 0.5}
+    return LinkResult(**{**plain, **changes})
+
+
+def printed(result: BackfillResult, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines of a backfill."""
+    results.print_backfill(result)
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "  links    2,000 POSTED_BY to Company (1,200 in this run)"),
+        ({"dangling": 1}, "  links    2,000 POSTED_BY to Company (1,200 in this run), 1 leads to no record"),
+        ({"dangling": 3}, "  links    2,000 POSTED_BY to Company (1,200 in this run), 3 lead to no record"),
+        ({"removed": 5}, "  links    2,000 POSTED_BY to Company (1,200 in this run), 5 removed"),
+    ],
+)
+def test_a_backfill_has_a_line_for_each_link(
+    changes: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the block of the table that it leads from; a link that leads nowhere is not passed over."""
+    others = (table_result(label="Company"), link_result(source="Company", type="OWNED_BY"))
+    lines = printed(BackfillResult((table_result(), others[0]), (link_result(**changes), others[1])), capsys)
+    company = next(number for number, text in enumerate(lines) if text.startswith("Company: "))
+    assert line in lines[:company]
+    assert [text for text in lines[company:] if text.startswith("  links ")] == [
+        "  links    2,000 OWNED_BY to Company (1,200 in this run)"
+    ]
+
+
+def test_links_of_a_table_that_was_not_asked_for_are_told_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --table Company the postings that were waiting for a company are linked."""
+    lines = printed(BackfillResult((table_result(label="Company"),), (link_result(),)), capsys)
+    assert lines[-2:] == ["Job", "  links    2,000 POSTED_BY to Company (1,200 in this run)"]
+
+
+def demo_result(**counts: int) -> DemoResult:
+    """Two tables, two links, a proof with these differences and one search without a hit."""
+    company = table_result(label="Company", rows_stored=120, vectors_stored=0, this_run=Totals(), columns_kept=())
+    links = (link_result(), link_result(type="IN_DEPARTMENT", target="Department", stored=1990))
+    proof = TableVerification("public.job", "Job", 998, 998, 990, counts, {}, (), 0, {}, (), (), 3990)
+    found = SearchResult("Job", "description", (), exact=True, seconds=0.1)
+    return DemoResult(
+        BackfillResult((table_result(), company), links),
+        Verification("state", 0.0, 1.0, (), stopped=False, tables=(proof,)),
+        (DemoSearch("golang payments", "Company.employees >= 200", found),),
+        ("byov-migrate demo show 17",),
+    )
+
+
+def test_a_demo_says_on_one_screen_what_was_moved_linked_proved_and_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """What left and what stayed stands there too."""
+    results.print_demo(demo_result())
+    lines = capsys.readouterr().out.splitlines()
+    for line in (
+        "  records  998 Job  120 Company",
+        "  links    2,000 POSTED_BY  1,990 IN_DEPARTMENT",
+        "  vectors  990, 8 records without text, 3 of 500 texts truncated",
+        "  left     Job: title, byovKey",
+        "  stayed   Job body",
+        'Searching "golang payments" where Company.employees >= 200',
+        "  byov-migrate demo show 17",
+    ):
+        assert line in lines
+    assert any(line.startswith("Verified: 998 rows, 990 vectors, 3,990 links; nothing is missing") for line in lines)
+
+
+def test_a_demo_whose_proof_finds_differences_says_so_and_ends_5(capsys: pytest.CaptureFixture[str]) -> None:
+    """A demo that shows a proof must not pass over what it found."""
+    results.print_demo(demo_result(missing=2))
+    assert "Verified, and it differs: missing 2," in capsys.readouterr().out
+    assert demo_result(missing=2).exit_code == 5
+    assert demo_result().exit_code == 3  # the backfill's: a row was rejected
 
 
 @pytest.mark.parametrize(("new", "code"), [(0, 0), (1, 3)])

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from byov_migrate.jobs.dry_run import SyncForecast, TableForecast
+from byov_migrate.jobs.linking import LinkResult
 from byov_migrate.jobs.metrics import Metrics, TableMetrics
 from byov_migrate.jobs.sync import SyncResult, TableSync
 from byov_migrate.report.metrics import render_metrics
 from byov_migrate.report.syncing import print_forecast, print_sync
 
 NOTHING = TableSync("public.job", "Job", "window", "complete: every change", 5, 0, 0, 0, 2, 0, 0, 0, 0.5, 0.0)
+LINK = LinkResult("Job.POSTED_BY", "POSTED_BY", "Job", "Company", 9, 4, 0, 0, 1, 0.1)
 FIGURES = {"created": 1, "updated": 2, "deleted": 3, "rejected_new": 0, "seconds": 1.5, "strategy": "window"}
 
 
@@ -39,6 +41,41 @@ def test_whatever_happened_is_one_line(happened: TableSync, capsys: pytest.Captu
     assert out.count("\n") == 1
     assert "1,200" in out
     assert "deletes last looked for 1970-01-01 00:00:00Z; complete: every change" in out
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        (replace(LINK, made=1200), "0 deleted; links: 1,200 POSTED_BY made; deletes last"),
+        (replace(LINK, removed=1200), "0 deleted; links: 1,200 POSTED_BY removed; deletes last"),
+        (replace(LINK, made=7, removed=1200), "links: 7 POSTED_BY made, 1,200 POSTED_BY removed;"),
+    ],
+)
+def test_links_alone_are_something_that_happened(
+    link: LinkResult, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pair that came in a join table changes no row of either table; it is told with the table it leads from."""
+    company = replace(NOTHING, table="public.company", label="Company")
+    print_sync(SyncResult((NOTHING, company), (link, LINK)))
+    out = capsys.readouterr().out
+    assert out.startswith("Job: 0 new")
+    assert out.count("\n") == 1
+    assert said in out
+
+
+def test_links_of_a_table_that_was_not_synced_have_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --table Company, a new company is what many old postings were waiting for."""
+    company = replace(NOTHING, table="public.company", label="Company", created=1)
+    print_sync(SyncResult((company,), (replace(LINK, made=12),)))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Company: 1 new, 0 changed, 0 deleted; deletes last")
+    assert lines[1:] == ["Job: links: 12 POSTED_BY made"]
+
+
+def test_links_that_stand_and_links_that_lead_nowhere_are_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    """As old rejects: each night's mail would say the same."""
+    print_sync(SyncResult((NOTHING,), (LINK,)))
+    assert capsys.readouterr().out == ""
 
 
 def test_a_sync_ends_3_for_new_rejects_alone() -> None:

@@ -1,30 +1,35 @@
-"""The demo: both servers in one folder, postings, backfill, a search. Everything it leaves behind works again later."""
+"""The demo: both servers in one folder, postings, backfill, proof, searches. All that it leaves behind works later."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from byov_migrate import sandbox
 from byov_migrate.config import Config, load_config
 from byov_migrate.errors import ConfigurationError, PersonNeeded
-from byov_migrate.filters import Filter
+from byov_migrate.filters import parse_filter
 from byov_migrate.jobs.backfill import BackfillResult, backfill
 from byov_migrate.jobs.demo.model import demo_model
 from byov_migrate.jobs.demo.postgres import running_postgres
 from byov_migrate.jobs.demo.postings import create_jobs_schema, fill
 from byov_migrate.jobs.search import SearchResult, search
 from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.jobs.verify import Verification, verify
 
 POSTINGS = 2000
 """What two cores with bfloat16 embed in about 45 seconds, and without it in 80."""
-QUERY = "night shift nurse, children's ward"
-PLACE = "Berlin"
+SEARCHES = (
+    ("night shift nurse, children's ward", "location ~ Berlin"),
+    ("golang payments", "Company.employees >= 200"),
+)
+"""Text and filter; the second filter leads across a link, to what no posting holds itself."""
 HITS = 3
 _MARK = ".byov-demo"
 
@@ -53,6 +58,49 @@ property = "description"
 text = "{{title}}\\n{{description}}"
 model = "demo"
 """
+GRAPH = """
+# The graph: two more tables, a record for each skill, and what leads from one to another.
+[[tables]]
+name = "public.company"
+label = "Company"
+columns = ["id", "name", "city", "sector", "employees"]
+
+[[tables]]
+name = "public.department"
+label = "Department"
+columns = ["id", "name"]
+
+[[nodes]]
+label = "Skill"
+table = "public.job"
+column = "skills"
+
+[[links]]
+type = "POSTED_BY"
+foreign_key = "public.job.job_company_id_fkey"
+
+[[links]]
+type = "IN_DEPARTMENT"
+foreign_key = "public.job.job_department_id_fkey"
+
+[[links]]
+type = "PART_OF"
+foreign_key = "public.department.department_company_id_fkey"
+
+[[links]]
+type = "REQUIRES"
+source = "Job.skills"
+target = "Skill.name"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSearch:
+    """A search, and what was asked."""
+
+    query: str
+    where: str
+    result: SearchResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +108,14 @@ class DemoResult:
     """What the demo did. `next_commands` work as they stand, after the demo has ended."""
 
     backfill: BackfillResult
-    query: str
-    search: SearchResult
+    verification: Verification
+    searches: tuple[DemoSearch, ...]
     next_commands: tuple[str, ...]
 
     @property
     def exit_code(self) -> int:
-        """The backfill's."""
-        return self.backfill.exit_code
+        """The backfill's, else the proof's."""
+        return self.backfill.exit_code or self.verification.exit_code
 
 
 def demo(
@@ -82,18 +130,25 @@ def demo(
         _remove(folder)
     with demo_servers(folder, around, postings) as config:
         moved = backfill(config, surroundings=around)
-        around.log("searching", query=QUERY, where=f"location ~ {PLACE}")
-        found = search(config, QUERY, where=[Filter("location", "~", (PLACE,))], limit=HITS, surroundings=around)
-    return DemoResult(moved, QUERY, found, _next_commands(program, folder, found))
+        proved = verify(config, surroundings=around)
+        searches = tuple(_searched(config, query, where, around) for query, where in SEARCHES)
+    return DemoResult(moved, proved, searches, _next_commands(program, folder, searches[0].result))
+
+
+def _searched(config: Config, query: str, where: str, around: Surroundings) -> DemoSearch:
+    found = search(config, query, where=[parse_filter(where)], limit=HITS, surroundings=around)
+    return DemoSearch(query, where, found)
 
 
 def _next_commands(program: str, folder: Path, found: SearchResult) -> tuple[str, ...]:
-    place = "" if folder == Path("demo") else f" --folder {folder}"
+    program = shlex.quote(program)
+    place = "" if folder == Path("demo") else f" --folder {shlex.quote(str(folder))}"
     key = found.hits[0].key if found.hits else "1"
     return (
         f"{program} demo search \"golang payments\" --where 'salaryMin >= 80000'{place}",
+        f"{program} demo search \"working with children\" --where 'Skill.name = \"classroom management\"'{place}",
         f"{program} demo show {key}{place}",
-        f"{program} status -c {folder / 'demo.toml'}",
+        f"{program} status -c {shlex.quote(str(folder / 'demo.toml'))}",
     )
 
 
@@ -111,11 +166,11 @@ def demo_servers(folder: Path, around: Surroundings, postings: int | None = None
         if postings is not None:
             create_jobs_schema(dsn)
             filled = fill(dsn, postings)
-            around.log("ready", part="PostgreSQL", postings=filled.postings, companies=filled.companies)
+            around.log("ready", part="PostgreSQL", **asdict(filled))
         server = stack.enter_context(sandbox.running(home / "rushdb", key, _port(home / "rushdb.port")))
         around.log("ready", part=sandbox.BANNER, at=server.url)
         file = home / "demo.toml"
-        file.write_text(_CONFIGURATION.format(url=server.url, model=demo_model()), encoding="utf-8")
+        file.write_text(_CONFIGURATION.format(url=server.url, model=demo_model()) + GRAPH, encoding="utf-8")
         yield load_config(file, around.environment)
 
 

@@ -20,6 +20,10 @@ def coming_keys(subject: Subject) -> Iterator[Iterator[str] | None]:
     if since is None or went_back(ends.session, Cursor(**since.cursor)) is not None:
         yield None
         return
+    if reader.shape.derived is not None:
+        with Surveyor(reader, ends.state, ends.patience).survey(since, None, sweep=True) as findings:
+            yield (reader.rows_reader.key(position) for position in findings.changed.positions())
+        return
     strategy = reader.strategy(Cursor(**since.cursor), rows_of(ends.state, subject.table.name))
     if isinstance(strategy, NoStrategy):
         yield None

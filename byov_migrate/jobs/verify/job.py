@@ -8,12 +8,12 @@ rows ──►  scratch file  ◄── records and scores
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from byov_migrate.config import Config, TableConfig
+from byov_migrate.config import Config, Entry
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.jobs.reading import Reading, reading
 from byov_migrate.jobs.surroundings import Surroundings
@@ -21,6 +21,7 @@ from byov_migrate.jobs.sync_start import rows_of
 from byov_migrate.jobs.table_work import Models
 from byov_migrate.jobs.verify.coming import wait_for_replica
 from byov_migrate.jobs.verify.judging import Judge, Verdict
+from byov_migrate.jobs.verify.links import LinkProof
 from byov_migrate.jobs.verify.looks import Looker
 from byov_migrate.jobs.verify.reading_sides import lister, read_source, read_target
 from byov_migrate.jobs.verify.results import (
@@ -35,6 +36,7 @@ from byov_migrate.jobs.verify.sampling import EMBEDDED_AGAIN, prove_by_sample
 from byov_migrate.jobs.verify.subject import Subject, examine
 from byov_migrate.jobs.verify.tiers import TIERS, Tier, kinds_of
 from byov_migrate.state.comparison import KINDS, Comparison, Kind, TableComparison, remove_scratch, translated
+from byov_migrate.state.link_comparison import LinkComparison
 
 WITHHELD_SAMPLE = 200
 RANGES = 1000
@@ -77,8 +79,8 @@ def verify(
 ) -> Verification:
     """Compare every row with its record, every vector with the one that was sent.
 
-    skip: parts to leave out, of rows, values, vectors, text. stop_after: so many differences are enough. restart:
-    forget what a killed verify has read.
+    skip: parts to leave out, of rows, values, vectors, links, text. stop_after: so many differences are enough.
+    restart: forget what a killed verify has read.
 
     Writers and syncs may go on meanwhile: what the next sync takes care of is counted as behind and is no difference.
     A verify that is killed goes on where it was, for a day. Raise ConfigurationError for a part that is none, Refused
@@ -125,31 +127,77 @@ class _Run:
         began = self.around.monotonic()
         tables: list[TableVerification] = []
         stopped = False
-        for number, table in enumerate(self.ends.config.entries):
+        subjects = {table.label: examine(self.ends, table, self.models) for table in self.ends.config.entries}
+        proofs = self._link_proofs(subjects)
+        for number, subject in enumerate(subjects.values()):
             if not stopped:
-                found, stopped = self._table(number, table, sum(item.total for item in tables))
+                found, stopped = self._table(number, subject, proofs, sum(item.total for item in tables))
                 tables.append(found)
+        if not stopped and "links" not in self.asked.skip:
+            tables = [self._with_links(table, proofs) for table in tables]
         seconds = self.around.monotonic() - began
         state_id = self.ends.state.runs.state_id
         return Verification(state_id, self.comparison.began, seconds, self.asked.skip, stopped, tuple(tables))
 
-    def _table(self, number: int, table: TableConfig, before: int) -> tuple[TableVerification, bool]:
-        subject = examine(self.ends, table, self.models)
+    def _link_proofs(self, subjects: Mapping[str, Subject]) -> list[LinkProof]:
+        numbers = {label: number for number, label in enumerate(subjects)}
+        proofs = []
+        for number, link in enumerate(self.ends.links):
+            source, target = link.source.entry.label, link.target.entry.label
+            connection, places = self.comparison.connection, (numbers[source], numbers[target])
+            comparison = LinkComparison(connection, number, *places, is_carried=link.is_carried)
+            proofs.append(LinkProof(link, subjects[source], subjects[target], comparison))
+        return proofs
+
+    def _with_links(self, table: TableVerification, proofs: Sequence[LinkProof]) -> TableVerification:
+        """A table's proof, with that of the links that lead from it."""
+        verdict = Verdict()
+        links = 0
+        for proof in proofs:
+            if proof.link.source.entry.label == table.label:
+                found = proof.prove()
+                links += found.links
+                verdict.behind["links"] += found.behind
+                verdict.unlooked += found.unlooked
+                for item in found.found:
+                    verdict.count(item)
+        return replace(
+            table,
+            links=links,
+            counts={**table.counts, "links": verdict.counts["links"] + verdict.unlooked},
+            behind={**table.behind, "links": verdict.behind["links"]},
+            differences=(*table.differences, *verdict.differences),
+            unlooked=table.unlooked + verdict.unlooked,
+        )
+
+    def _table(
+        self, number: int, subject: Subject, proofs: Sequence[LinkProof], before: int
+    ) -> tuple[TableVerification, bool]:
+        table = subject.table
         comparison = self.comparison.at(number, table.name, subject.properties)
         wait_for_replica(subject)
-        read_source(subject, comparison, self.around, rows_of(self.ends.state, table.name))
+        links = [proof for proof in proofs if proof.link.source.entry.label == table.label]
+        read_source(subject, comparison, self.around, rows_of(self.ends.state, table.name), links)
         verdict = Verdict()
-        stopped = self._judge(subject, number, comparison, verdict, before)
-        proofs = () if stopped or "vectors" in self.asked.skip else self._samples(subject, comparison, verdict)
-        return _result(subject, comparison, verdict, proofs), stopped
+        stopped = self._judge(subject, number, comparison, verdict, before, links)
+        samples = () if stopped or "vectors" in self.asked.skip else self._samples(subject, comparison, verdict)
+        return _result(subject, comparison, verdict, samples), stopped
 
-    def _judge(self, subject: Subject, number: int, comparison: TableComparison, verdict: Verdict, before: int) -> bool:
+    def _judge(
+        self,
+        subject: Subject,
+        number: int,
+        comparison: TableComparison,
+        verdict: Verdict,
+        before: int,
+        links: Sequence[LinkProof],
+    ) -> bool:
         """Read the target and judge; True when enough differences were found to stop."""
         listing = lister(subject, self.around, with_vectors="vectors" not in self.asked.skip)
         looker = Looker(subject, number, listing, self.asked.kinds)
         judge = Judge(comparison, looker, self.ends.patience)
         judged: set[str] = set()
-        for chunk in read_target(subject, comparison, listing, self.around):
+        for chunk in read_target(subject, comparison, listing, self.around, links):
             if self.asked.stop_after is not None:
                 judged |= set(chunk)
                 judge.judge(verdict, slices=chunk)
@@ -172,6 +220,9 @@ class _Run:
 def _result(
     subject: Subject, comparison: TableComparison, verdict: Verdict, proofs: tuple[SampleProof, ...]
 ) -> TableVerification:
+    table = subject.table
+    if isinstance(table, Entry) and table.distinct is not None and table.unused == "keep":
+        verdict.behind["extra"] = 0  # values that no row has any more stay, as was asked for
     missing = [item.key for item in verdict.differences if item.kind == "missing"]
     places = {key: number for key, (number, _) in comparison.positions(missing).items()}
     return TableVerification(

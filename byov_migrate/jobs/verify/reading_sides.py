@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from byov_migrate.digests import SLICES
 from byov_migrate.errors import Interrupted, TooLarge
 from byov_migrate.jobs.ranges import range_pages
 from byov_migrate.jobs.surroundings import Progress, Surroundings
+from byov_migrate.jobs.verify.links import LinkProof
 from byov_migrate.jobs.verify.subject import Subject
 from byov_migrate.records import KeyRange
 from byov_migrate.state.comparison import TableComparison
@@ -42,7 +44,13 @@ class Pace:
         self.around.progress(Progress(table.name, table.label, rows, total, 0, rate, f"reading the {self.side}", 1.0))
 
 
-def read_source(subject: Subject, comparison: TableComparison, around: Surroundings, rows: int) -> None:
+def read_source(
+    subject: Subject,
+    comparison: TableComparison,
+    around: Surroundings,
+    rows: int,
+    links: Sequence[LinkProof] = (),
+) -> None:
     """Every row; `rows`: about how many there are. Raise Interrupted after a stop: what was read is kept."""
     upto, done = comparison.position()
     if done:
@@ -53,6 +61,8 @@ def read_source(subject: Subject, comparison: TableComparison, around: Surroundi
     for page in pages:
         with comparison.together():
             comparison.add_rows(subject.source_rows(page.rows))
+            for link in links:
+                link.take_rows(page.rows)
             if page.position is not None:
                 comparison.mark_source(page.position.upto, done=page.position.done)
         count += len(page.rows)
@@ -89,8 +99,17 @@ def lister(subject: Subject, around: Surroundings, *, with_vectors: bool) -> Lis
     return Lister(ends.wire, ends.patience, subject.table.label, subject.properties, indexes, probes, around.monotonic)
 
 
+def _take_record(links: Sequence[LinkProof], record: Stored) -> None:
+    for link in links:
+        link.take_record(record)
+
+
 def read_target(
-    subject: Subject, comparison: TableComparison, listing: Lister, around: Surroundings
+    subject: Subject,
+    comparison: TableComparison,
+    listing: Lister,
+    around: Surroundings,
+    links: Sequence[LinkProof] = (),
 ) -> Iterator[list[str]]:
     """Every record of ours, chunk by chunk; yields the slices of each chunk that is read.
 
@@ -99,7 +118,7 @@ def read_target(
     left = sorted(set(SLICES) - comparison.slices_read())
     total = listing.count()
     width = first_width(total)
-    sink = RecordSink(subject, comparison)
+    sink = RecordSink(subject, comparison, partial(_take_record, links))
     pace = Pace(around, subject, "target", total, comparison.count_records(), around.monotonic())
     while left:
         chunk = left[:width]

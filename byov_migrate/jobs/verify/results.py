@@ -48,6 +48,7 @@ class TableVerification:
     properties: Mapping[str, int]
     ranges: tuple[tuple[str, str, int], ...]
     proofs: tuple[SampleProof, ...]
+    links: int = 0  # that the source implies
 
     @property
     def total(self) -> int:
@@ -106,6 +107,7 @@ def _table_report(table: TableVerification) -> dict[str, Any]:
         "rows": table.rows,
         "records": table.records,
         "vectors": table.vectors,
+        "links": table.links,
         "counts": dict(table.counts),
         "behind": dict(table.behind),
         "unlooked": table.unlooked,
@@ -132,6 +134,18 @@ def reported_keys(report: Mapping[str, Any]) -> dict[str, list[str]]:
         return {table["table"]: _all_keys(table["keys"]) for table in report["tables"]}
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError("this is no report of byov-migrate verify") from error
+
+
+def keys_to_relink(report: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Table -> keys of which nothing but links differs: their records need not be written again."""
+    found = {}
+    for table in report["tables"]:
+        keys = table["keys"]
+        others = {key for kind, some in keys.items() if kind != "links" for key in some}
+        found[table["table"]] = [
+            key for key, what in keys.get("links", {}).items() if key not in others and "byovRef_" not in what
+        ]
+    return found
 
 
 def _all_keys(keys: Mapping[str, Mapping[str, str]]) -> list[str]:

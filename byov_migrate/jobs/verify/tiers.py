@@ -1,4 +1,4 @@
-"""The four parts of a proof, and the kinds of differences that each finds."""
+"""The five parts of a proof, and the kinds of differences that each finds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Final, Literal, TypeAlias
 
 from byov_migrate.state.comparison import KINDS, Kind
 
-Tier: TypeAlias = Literal["rows", "values", "vectors", "text"]
-TIERS: Final[tuple[Tier, ...]] = ("rows", "values", "vectors", "text")
+Tier: TypeAlias = Literal["rows", "values", "vectors", "links", "text"]
+TIERS: Final[tuple[Tier, ...]] = ("rows", "values", "vectors", "links", "text")
 _FINDS: Final[Mapping[Tier, frozenset[Kind]]] = {
     "rows": frozenset({"missing", "extra", "doubled"}),
     "values": frozenset({"values"}),
     "vectors": frozenset({"vectors"}),
+    "links": frozenset({"links"}),
     "text": frozenset({"text"}),
 }
 
