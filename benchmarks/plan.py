@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from byov_migrate.jobs.demo.run import demo_servers
+from byov_migrate.jobs.demo.run import GRAPH, demo_servers
 from byov_migrate.jobs.surroundings import Surroundings
 
 COMMAND = [sys.executable, "-c", "from byov_migrate.cli import main; main()"]
@@ -76,8 +76,8 @@ def one_round(home: Path, number: int) -> Round:
 
 
 def configuration(home: Path, number: int) -> Path:
-    """The demo's, with a label and a state of the round."""
-    content = (home / "demo.toml").read_text(encoding="utf-8")
+    """The demo's without its graph, with a label and a state of the round."""
+    content = (home / "demo.toml").read_text(encoding="utf-8").removesuffix(GRAPH)
     content = content.replace('name = "demo"', f'name = "round{number}"').replace('"Job"', f'"Job{number}"')
     file = home / f"round{number}.toml"
     file.write_text(content, encoding="utf-8")

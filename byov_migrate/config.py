@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -377,6 +377,15 @@ class Config(_Model):
         """All that becomes records: tables, then nodes, in the order of the file."""
         tables = [_table_entry(number, table) for number, table in enumerate(self.tables)]
         return (*tables, *(_node_entry(number, node, self.tables) for number, node in enumerate(self.nodes)))
+
+    def chosen(self, names: Sequence[str]) -> list[Entry]:
+        """These entries, and the nodes that are read from them; all when none is named. Raise as `table`."""
+        if not names:
+            return list(self.entries)
+        named = [self.table(name) for name in names]
+        owners = {entry.name for entry in named}
+        nodes = [entry for entry in self.entries if entry.distinct and entry.owner in owners and entry not in named]
+        return named + nodes
 
     def table(self, name: str) -> Entry:
         """An entry by name or label. Raise ConfigurationError naming the known ones."""

@@ -1,4 +1,4 @@
-"""Companies, departments, jobs, tags and skills, linked in every way; an account of the links that uses none of ours."""
+"""Companies, departments, jobs, tags, skills, linked in every way; an account of links that uses none of our code."""
 
 from __future__ import annotations
 
@@ -55,28 +55,17 @@ UPDATE job SET parent = CASE id % 3 WHEN 0 THEN id / 3 WHEN 1 THEN id END WHERE 
 INSERT INTO job_tag SELECT id, md5('tag' || (id + k) % 10)::uuid, NULLIF(id % 4, 0)
   FROM job, generate_series(0, 2) AS k WHERE id % 2 = 0;
 """
+_CODE = "CASE WHEN {0} ~ '^[0-9~]' OR {0} = '' THEN '~' ELSE '' END || {0}"
+_DEPARTMENT = f"json_build_array(company_id::text, {_CODE})::text"
+_WANTED = f"SELECT DISTINCT id::text, {_CODE.format('s')} FROM job, unnest(skills) AS s WHERE s IS NOT NULL"
+_IN = f"SELECT id::text, {_DEPARTMENT.format('department')} FROM job WHERE num_nonnulls(company_id, department) = 2"
 LINKS: dict[str, tuple[str, str, str]] = {
     "AT": ("job", "company", "SELECT id::text, company_id::text FROM job WHERE company_id IS NOT NULL"),
-    "IN": (
-        "job",
-        "department",
-        "SELECT id::text, json_build_array(company_id::text, CASE WHEN department ~ '^[0-9]' OR department = ''"
-        " THEN '~' ELSE '' END || department)::text FROM job WHERE company_id IS NOT NULL AND department IS NOT NULL",
-    ),
+    "IN": ("job", "department", _IN),
     "UNDER": ("job", "job", "SELECT id::text, parent::text FROM job WHERE parent IS NOT NULL"),
-    "OF": (
-        "department",
-        "company",
-        "SELECT json_build_array(company_id::text, CASE WHEN code ~ '^[0-9]' OR code = '' THEN '~' ELSE '' END"
-        " || code)::text, company_id::text FROM department",
-    ),
+    "OF": ("department", "company", f"SELECT {_DEPARTMENT.format('code')}, company_id::text FROM department"),
     "PLACED": ("job", "city", "SELECT id::text, city FROM job WHERE city IS NOT NULL"),
-    "WANTS": (
-        "job",
-        "skill",
-        "SELECT DISTINCT id::text, CASE WHEN s ~ '^~' OR s = '' THEN '~' ELSE '' END || s"
-        " FROM job, unnest(skills) AS s WHERE s IS NOT NULL",
-    ),
+    "WANTS": ("job", "skill", _WANTED),
     "TAGGED": ("job", "tag", "SELECT job_id::text, tag_id::text FROM job_tag"),
     "SITS": ("job", "tag", "SELECT j.id::text, t.id::text FROM job j JOIN tag t ON t.word = j.office"),
 }

@@ -79,8 +79,9 @@ def status(
     max_age: Annotated[
         str | None, typer.Option("--max-age", help="End 75 when the last complete run is older than this: 15m.")
     ] = None,
+    dangling: Annotated[bool, typer.Option("--dangling", help="The keys of links that lead to no record.")] = False,
 ) -> None:
-    """Position, rejects and last runs, from the state alone."""
+    """Position, rejects, links and last runs, from the state alone."""
     from byov_migrate.report.results import print_status
 
     def job(around: Surroundings) -> Any:
@@ -88,6 +89,6 @@ def status(
         from byov_migrate.jobs.status import status as read
 
         oldest = parse_duration(max_age) if max_age else None
-        return read(options.load(), run=run, max_age_s=oldest, surroundings=around)
+        return read(options.load(), run=run, max_age_s=oldest, dangling=dangling, surroundings=around)
 
     run_job("status", options, job, print_status)

@@ -70,7 +70,7 @@ def backfill(
     `errors.py`; on Interrupted everything that was in flight is settled.
     """
     around = surroundings or Surroundings()
-    chosen = [config.table(name) for name in tables] or list(config.entries)
+    chosen = config.chosen(tables)
     with opened(config, "backfill", around) as ends:
         models = Models(config, around.log)
         moved = tuple(_backfill_table(ends, table, models, limit) for table in chosen)

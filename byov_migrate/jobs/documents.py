@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from byov_migrate.config import Config, EmbeddingConfig, TableConfig
+from byov_migrate.config import Config, EmbeddingConfig, Entry, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.records import Batch, Content, Document, Embedded, Outgoing, Position, Row
 from byov_migrate.source import LinkShape
@@ -32,7 +32,7 @@ class Leaving:
 
 def leaving(table: TableConfig, links: Sequence[LinkShape] = ()) -> list[Leaving]:
     """Everything of one table that leaves, vectors apart. links: those that its rows carry."""
-    sent = [Leaving(table.outgoing_name(column), f"column {column}") for column in table.columns]
+    sent = [Leaving(table.outgoing_name(column), _origin(table, column)) for column in table.columns]
     key = "HMAC of the key" if table.hash_key_values else "the key"
     ours = [
         Leaving("byovKey", key),
@@ -42,6 +42,12 @@ def leaving(table: TableConfig, links: Sequence[LinkShape] = ()) -> list[Leaving
     ]
     refs = [Leaving(link.ref_property, f"the key of the {link.target.entry.label} it leads to") for link in links]
     return [*sent, *ours, *refs, *(item for embedding in table.embeddings for item in _embedding_leaving(embedding))]
+
+
+def _origin(table: TableConfig, column: str) -> str:
+    if isinstance(table, Entry) and table.distinct is not None:
+        return f"each value of column {column} of {table.owner}"
+    return f"column {column}"
 
 
 def _embedding_leaving(embedding: EmbeddingConfig) -> Iterator[Leaving]:
@@ -67,7 +73,7 @@ def plan_digest(config: Config) -> str:
     """
     content = {
         "tables": [_digested(table) for table in config.tables],
-        "nodes": [item.model_dump(mode="json") for item in config.nodes],
+        "nodes": [item.model_dump(mode="json", exclude={"unused"}) for item in config.nodes],
         "links": [item.model_dump(mode="json") for item in config.links],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -57,7 +57,7 @@ def forecast_sync(
 ) -> SyncForecast:
     """Look for changes and deletes as `sync` would, and write nothing. Raise what `sync` raises before it writes."""
     around = surroundings or Surroundings()
-    chosen = [config.table(name) for name in tables] or list(config.entries)
+    chosen = config.chosen(tables)
     with reading(config, around) as ends:
         models = Models(config, around.log)
         return SyncForecast(tuple(_forecast(ends, table, models, around.clock(), full=full) for table in chosen))

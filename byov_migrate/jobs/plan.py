@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from byov_migrate import source
-from byov_migrate.config import Config, TableConfig
+from byov_migrate.config import Config, Entry, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.jobs.documents import VECTOR_NOTICE, Composer, Leaving, leaving, plan_digest, staying
@@ -17,6 +17,7 @@ from byov_migrate.jobs.planning.arithmetic import Estimate, share_of, total
 from byov_migrate.jobs.planning.looking import StateLook, TargetLook, look_at_state, look_at_target
 from byov_migrate.jobs.planning.masking import Masked, mask
 from byov_migrate.jobs.planning.overlap import Overlap, find_overlaps
+from byov_migrate.jobs.planning.relations import LinkPlan, carried_links, plan_links
 from byov_migrate.jobs.planning.sampling import Sample, draw_sample
 from byov_migrate.jobs.planning.texts import EmbeddingForecast, forecast_texts, ready_vectors
 from byov_migrate.jobs.planning.usage import Usage, usage
@@ -73,9 +74,9 @@ class TablePlan:
 
 @dataclass(frozen=True, slots=True)
 class PlanResult:
-    """The plan of every table, what the ends said, and the digest of what leaves and what stays.
+    """The plan of every table, node and link, what the ends said, and the digest of what leaves and what stays.
 
-    seconds: of a backfill of everything, loading the models included. usage: on Cloud only.
+    seconds: of a backfill of all records, loading the models included. usage: on Cloud only.
     """
 
     tables: tuple[TablePlan, ...]
@@ -83,6 +84,7 @@ class PlanResult:
     seconds: Estimate
     target: TargetLook
     state: StateLook
+    links: tuple[LinkPlan, ...] = ()
     usage: Usage | None = None
     notice: str = field(default=VECTOR_NOTICE)
 
@@ -106,15 +108,18 @@ def plan(config: Config, *, exact: bool = False, surroundings: Surroundings | No
     around = surroundings or Surroundings()
     models = Models(config, around.log)
     with source.connect(config.source, around.environment) as session:
-        readers = [source.open_table(session, table, _NO_KEY, number) for number, table in enumerate(config.tables)]
+        links = source.describe_links(session, config)
+        readers = [source.open_table(session, entry, _NO_KEY, links=links) for entry in config.entries]
         target = look_at_target(config, around)
-        state = look_at_state(config, around, session, readers, models, target.project)
+        state = look_at_state(config, around, session, readers, links, models, target.project)
         planner = _Planner(config, around, models, target, state, exact=exact)
         began = around.monotonic()
         _load(config, models)
         loading_s = around.monotonic() - began
-        tables = tuple(map(planner.table, config.tables, readers))
-        return _result(config, tables, readers, target, state, loading_s)
+        tables, carried = planner.tables(readers)
+        rows = {table.label: table.rows for table in tables}
+        planned = plan_links(links, carried, rows, session, _NO_KEY, config.target.batch_rows)
+        return _result(config, tables, planned, target, state, loading_s)
 
 
 def _load(config: Config, models: Models) -> None:
@@ -126,7 +131,7 @@ def _load(config: Config, models: Models) -> None:
 def _result(
     config: Config,
     tables: tuple[TablePlan, ...],
-    readers: Sequence[TableReader],
+    links: tuple[LinkPlan, ...],
     target: TargetLook,
     state: StateLook,
     loading_s: float,
@@ -134,13 +139,15 @@ def _result(
     seconds = total([pace.starting(loading_s), *(table.timing.seconds for table in tables)])
     vectors = sum(item.texts.value for table in tables for item in table.embeddings)
     is_cloud = target.kind == "cloud" or (target.kind is None and config.target.is_cloud)
-    counted = usage(config, readers, [table.rows for table in tables], vectors) if is_cloud else None
-    return PlanResult(tables, plan_digest(config), seconds, target, state, counted)
+    rows = [table.rows for table in tables]
+    first = len(config.tables)
+    counted = usage(rows[:first], rows[first:], (link.links.value for link in links), vectors) if is_cloud else None
+    return PlanResult(tables, plan_digest(config), seconds, target, state, links, counted)
 
 
 @dataclass(frozen=True)
 class _Planner:
-    """Plans one table after the other."""
+    """Plans one table after the other; a column whose values are nodes is one too."""
 
     config: Config
     around: Surroundings
@@ -149,15 +156,25 @@ class _Planner:
     state: StateLook
     exact: bool
 
-    def table(self, table: TableConfig, reader: TableReader) -> TablePlan:
-        """Everything about one table."""
-        kept = staying(table)
-        withheld = tuple(column for column in kept if (column, "text") in reader.rows_reader.fields)
-        rows = reader.count()
-        sample = draw_sample(reader, rows, withheld)
-        self.around.log("sampled", table=table.name, rows=sample.size, of=rows)
+    def tables(self, readers: Sequence[TableReader]) -> tuple[tuple[TablePlan, ...], dict[str, Estimate]]:
+        """Every entry, one after the other, and how many links its rows carry, by the links' names."""
+        tables: list[TablePlan] = []
+        carried: dict[str, Estimate] = {}
+        for entry, reader in zip(self.config.entries, readers, strict=True):
+            kept = staying(entry)
+            withheld = tuple(column for column in kept if (column, "text") in reader.rows_reader.fields)
+            rows = reader.count()
+            sample = draw_sample(reader, rows, withheld)
+            self.around.log("sampled", table=entry.name, rows=sample.size, of=rows)
+            tables.append(self._table(entry, reader, rows, sample, withheld))
+            carried |= carried_links(reader.links, sample)
+        return tuple(tables), carried
+
+    def _table(
+        self, table: Entry, reader: TableReader, rows: int, sample: Sample, withheld: tuple[str, ...]
+    ) -> TablePlan:
         forecasts = self._embeddings(table, reader, sample)
-        sizes, example = self._bodies(table, sample, forecasts)
+        sizes, example = self._bodies(table, reader, sample, forecasts)
         stored = min(self.state.stored.get(table.name, 0), rows)
         left = rows if self.state.embeds_again(table.name) else rows - stored
         flow = _flow(self.config, table, self.target, left, rows, forecasts)
@@ -168,9 +185,9 @@ class _Planner:
             rows=rows,
             stored=stored,
             sampled=sample.size,
-            leaving=tuple(leaving(table)),
+            leaving=tuple(leaving(table, reader.links)),
             vectors=tuple(_vector_line(table, number) for number in range(len(table.embeddings))),
-            staying=tuple(kept),
+            staying=tuple(staying(table)),
             example=example,
             embeddings=forecasts,
             overlaps=find_overlaps(table, sample.rows, withheld),
@@ -195,10 +212,11 @@ class _Planner:
         return tuple(found)
 
     def _bodies(
-        self, table: TableConfig, sample: Sample, forecasts: Sequence[EmbeddingForecast]
+        self, table: TableConfig, reader: TableReader, sample: Sample, forecasts: Sequence[EmbeddingForecast]
     ) -> tuple[volumes.RowBytes, Mapping[str, Masked] | None]:
         """Sizes of real bodies, and one of them masked: the one that has the most to show."""
-        composer = Composer(table, _NO_KEY, "", tuple("0" * 64 if item.model else None for item in forecasts))
+        fingerprints = tuple("0" * 64 if item.model else None for item in forecasts)
+        composer = Composer(table, _NO_KEY, "", fingerprints, reader.links)
         documents = [composer.document(row.row) for row in sample.rows]
         sizes = volumes.row_bytes(documents, [item.vector_bytes for item in forecasts])
         if not documents:

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from byov_migrate.config import Config, TableConfig
+from byov_migrate.config import Config, Entry, TableConfig
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.jobs.reading import Reading, reading
 from byov_migrate.jobs.search import has_vector
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.records import Outgoing, Rejected, Row
 from byov_migrate.target.wire import Stored
+
+SHOWN_LINKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class RecordView:
     record_ids: tuple[str, ...]  # more than one: the record is doubled
     properties: Mapping[str, Any]
     vectors: Mapping[str, bool]
+    links: Mapping[str, tuple[str, ...]]  # by name: keys of the records that it leads to, or that lead to it
     in_source: bool
     reject: str | None
     differences: Mapping[str, str]
@@ -58,7 +61,7 @@ def _reject_of(ends: Reading, table: TableConfig, key: str) -> str | None:
 
 
 def _view(
-    ends: Reading, table: TableConfig, key: str, records: list[Stored], row: Row | Rejected | None, reject: str | None
+    ends: Reading, table: Entry, key: str, records: list[Stored], row: Row | Rejected | None, reject: str | None
 ) -> RecordView:
     properties = records[0].properties if records else {}
     here = [index for index in ends.patience.retry(ends.wire.indexes) if index.label == table.label]
@@ -68,11 +71,32 @@ def _view(
         key=key,
         record_ids=tuple(record.record_id for record in records),
         properties=properties,
+        links=_links(ends, table, records),
         vectors={index.property_name: has_vector(ends, index, key, ends.digests) for index in here},
         in_source=row is not None,
         reject=reject,
         differences=_differences(row.properties, properties) if isinstance(row, Row) and records else {},
     )
+
+
+def _links(ends: Reading, table: Entry, records: list[Stored]) -> dict[str, tuple[str, ...]]:
+    """The first keys of each link from here and to here, and how many more there are."""
+    found = {}
+    for link in ends.links if records else ():
+        source, target, here = link.source.entry.label, link.target.entry.label, [records[0].record_id]
+        if source == table.label:
+            where = {source: {"$id": {"$in": here}, "$relation": {"type": link.type, "direction": "in"}}}
+            found[f"{link.type} to {target}"] = _keys(ends, target, where)
+        if target == table.label:
+            where = {target: {"$id": {"$in": here}, "$relation": {"type": link.type, "direction": "out"}}}
+            found[f"{link.type} from {source}"] = _keys(ends, source, where)
+    return found
+
+
+def _keys(ends: Reading, label: str, where: Mapping[str, Any]) -> tuple[str, ...]:
+    records, total = ends.patience.retry(lambda: ends.wire.find(label, where, limit=SHOWN_LINKS))
+    more = [f"and {total - len(records):,} more"] if total > len(records) else []
+    return (*sorted(record.key for record in records), *more)
 
 
 def _differences(source: Mapping[str, Outgoing], target: Mapping[str, Any]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.state import State, open_state
 
 LAST_RUNS = 5
+SHOWN_NOWHERE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +32,49 @@ class TableStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """One link. stored: links that stand. loose: to be made by the next run. dangling: they lead to no record.
+
+    nowhere: source and target keys of some that lead to no record.
+    """
+
+    name: str
+    stored: int
+    loose: int
+    dangling: int
+    nowhere: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The state's own account. `age_s`: seconds since the last backfill or sync that ended 0 or 3; None before one."""
 
     state_id: str
     tables: tuple[TableStatus, ...]
+    links: tuple[LinkStatus, ...]
     runs: tuple[Mapping[str, Any], ...]
     events: tuple[Mapping[str, Any], ...]
     age_s: float | None
 
 
 def status(
-    config: Config, *, run: str | None = None, max_age_s: float | None = None, surroundings: Surroundings | None = None
+    config: Config,
+    *,
+    run: str | None = None,
+    max_age_s: float | None = None,
+    dangling: bool = False,
+    surroundings: Surroundings | None = None,
 ) -> Status:
     """The position of every table, the last runs, and with `run` (the beginning of an id) that run's events.
+
+    dangling: also the keys of up to 1,000 links of each kind that lead to no record.
 
     Raise Unavailable when the last complete run is older than `max_age_s`; Refused when there is no state.
     """
     around = surroundings or Surroundings()
     state = open_state(config.state_path, around.clock, create=False)
     try:
-        found = _status(config, state, run, around.clock())
+        found = _status(config, state, run, around.clock(), SHOWN_NOWHERE if dangling else 0)
     finally:
         state.close()
     if max_age_s is not None and (found.age_s is None or found.age_s > max_age_s):
@@ -64,12 +87,13 @@ def status(
     return found
 
 
-def _status(config: Config, state: State, run: str | None, now: float) -> Status:
+def _status(config: Config, state: State, run: str | None, now: float, nowhere: int) -> Status:
     runs = state.runs.last(LAST_RUNS)
     complete = [item["ended_at"] for item in state.runs.last(1000) if _is_complete(item)]
     return Status(
         state_id=state.runs.state_id,
         tables=tuple(_table(state, table.name, table.label) for table in config.entries),
+        links=tuple(_link(state, name, nowhere) for name in state.links.names()),
         runs=tuple(runs),
         events=tuple(state.runs.events(run)) if run else (),
         age_s=max(now - max(complete), 0.0) if complete else None,
@@ -98,3 +122,9 @@ def _table(state: State, name: str, label: str) -> TableStatus:
         synced_at=since.synced_at if since else None,
         swept_at=since.swept_at if since else None,
     )
+
+
+def _link(state: State, name: str, nowhere: int) -> LinkStatus:
+    counts = state.links.counts(name)
+    shown = tuple(state.links.dangling(name, nowhere)) if nowhere else ()
+    return LinkStatus(name, counts.linked, counts.edges - counts.linked, counts.dangling, shown)

@@ -117,7 +117,7 @@ def sync(
     """
     around = surroundings or Surroundings()
     wanted = _asked_for(full=full, confirm_deletes=confirm_deletes, accept=accept)
-    chosen = [config.table(name) for name in tables] or list(config.entries)
+    chosen = config.chosen(tables)
     loaded = models or Models(config, around.log)
     with opened(config, "sync", around) as ends:
         done: list[TableSync] = []
@@ -238,7 +238,7 @@ def sync_keys(
     tables: the one table, needed when the configuration has several. Raise ConfigurationError for what is no key.
     """
     around = surroundings or Surroundings()
-    entries = [config.table(name) for name in tables] or list(config.entries)
+    entries = [config.table(name) for name in tables or [table.name for table in config.tables]]
     if len(entries) > 1:
         raise ConfigurationError("--key is for one table, and there are several; name it with --table")
     entry = entries[0]

@@ -72,8 +72,10 @@ def _summary(result: InitResult, file: str) -> Iterator[str]:
     tables = ", ".join(f"{table.name} ({table.rows:,} rows)" for table in result.tables)
     one = len(result.tables) == 1
     yield f"{file + ': ' if file else ''}{'1 table' if one else f'{len(result.tables)} tables'}: {tables}."
-    if suggested := [*_links(result.links), *(column for table in result.tables for column in table.nodes)]:
-        yield f"As comments, since links and nodes are not written yet: {_shortened(suggested)}."
+    if result.nodes:
+        yield f"A record for each value: {_shortened(list(result.nodes))}."
+    if result.links:
+        yield f"{_counted(result.links, 'link')}, named in the file."
     left_out = [f"{name} ({why})" for table in result.tables for name, why in table.left_out.items()]
     if left_out:
         yield f"Left out: {_shortened(left_out)}."
@@ -85,10 +87,6 @@ def _summary(result: InitResult, file: str) -> Iterator[str]:
         yield f"The configuration reads DATABASE_URL: export DATABASE_URL={shlex.quote(result.export)}"
     first = "Set models.text.path, then" if result.needs_model else "Next"
     yield f"{first}: byov-migrate check" + (f" -c {shlex.quote(file)}" if file else "")
-
-
-def _links(count: int) -> list[str]:
-    return [f"{count} link{'s' if count > 1 else ''} by foreign key"] if count else []
 
 
 def _shortened(items: list[str]) -> str:

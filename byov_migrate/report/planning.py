@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from byov_migrate.jobs.planning.arithmetic import Estimate
     from byov_migrate.jobs.planning.looking import Change, StateLook, TargetLook
     from byov_migrate.jobs.planning.overlap import Overlap
+    from byov_migrate.jobs.planning.relations import LinkPlan
     from byov_migrate.jobs.planning.texts import EmbeddingForecast
     from byov_migrate.jobs.planning.usage import Usage
 
@@ -30,6 +31,9 @@ def print_plan(result: PlanResult) -> None:
     """A block a table, then what holds for all of them."""
     for table in result.tables:
         for line in _table(table):
+            print(line)
+    for link in result.links:
+        for line in _link(link):
             print(line)
     for line in _whole(result):
         print(line)
@@ -52,6 +56,16 @@ def _table(table: TablePlan) -> Iterator[str]:
         where = f" {reject.column}" if reject.column else ""
         yield f"  rejects  {_percent(reject.share)} of the rows{where}: {reject.code}" + _try(reject.setting)
     yield from (f"  warning  {warning}" for warning in table.warnings)
+
+
+def _link(link: LinkPlan) -> Iterator[str]:
+    way = f"carried by {link.source} as {link.ref_property}" if link.carried else "read as pairs"
+    yield (
+        f"{link.name}: {_count(link.links)} links to {link.target}{_plus_minus(link.links)}, {way},"
+        f" at most {link.requests:,} requests"
+    )
+    for item in link.leaving:
+        yield f"  leaves   {item.property_name:<24} {item.origin}, as a property of the link"
 
 
 def _stored(table: TablePlan) -> str:

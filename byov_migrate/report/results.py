@@ -153,6 +153,8 @@ def print_record(view: RecordView) -> None:
         print(f"  {name} = {value!r}")
     for name, there in view.vectors.items():
         print(f"  vector   {name}: {'yes' if there else 'no'}")
+    for name, keys in view.links.items():
+        print(f"  link     {name}: {', '.join(keys) or 'none'}")
     if view.reject:
         print(f"  rejected {view.reject}")
     for name, what in view.differences.items():
@@ -163,6 +165,13 @@ def print_status(result: Status) -> None:
     """Position of every table, and the last runs."""
     for table in result.tables:
         print(_status_line(table))
+    for link in result.links:
+        parts = [f"{link.stored:,} links stand"]
+        parts += [f"{link.loose:,} to be made"] if link.loose else []
+        parts += [f"{link.dangling:,} lead to no record"] if link.dangling else []
+        print(f"{link.name}: {', '.join(parts)}")
+        for source, target in link.nowhere:
+            print(f"  {source} to {target}, which is no record")
     for run in result.runs:
         ended = "at work or killed" if run["exit_code"] is None else f"ended {run['exit_code']}"
         print(f"  run {run['id'][:8]}  {_moment(run['started_at'])}  {run['command']:<10} {ended}")

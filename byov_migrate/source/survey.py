@@ -39,14 +39,19 @@ SELECT a.attname::text FROM pg_attribute a
  ORDER BY a.attnum
 """
 
-# Foreign keys, and how many columns their table has beside dates: a table that has none but those of its foreign keys
-# only joins others.
+# Foreign keys, and what tells whether their table only joins others: how many columns it has beside dates, and the
+# columns of its primary key.
 _FOREIGN_KEYS: Final[LiteralString] = """
 SELECT k.conname::text, k.conrelid::int8, k.confrelid::int8, n.nspname::text, c.relname::text,
        array(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, place)
                JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum ORDER BY u.place),
+       array(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u (attnum, place)
+               JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.attnum ORDER BY u.place),
        (SELECT count(*) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-         WHERE a.attrelid = k.conrelid AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory <> 'D')
+         WHERE a.attrelid = k.conrelid AND a.attnum > 0 AND NOT a.attisdropped AND t.typcategory <> 'D'),
+       array(SELECT a.attname::text FROM pg_constraint p CROSS JOIN unnest(p.conkey) AS u (attnum)
+               JOIN pg_attribute a ON a.attrelid = p.conrelid AND a.attnum = u.attnum
+              WHERE p.conrelid = k.conrelid AND p.contype = 'p')
   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE k.contype = 'f' AND k.conparentid = 0
  ORDER BY n.nspname, c.relname, k.conname
@@ -72,7 +77,7 @@ class FoundTable:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A foreign key: `columns` of `table` name a row of `target`; both are oids."""
+    """A foreign key: `columns` of `table` name the row of `target` that has them as `target_columns`; both are oids."""
 
     constraint: str
     table: int
@@ -80,12 +85,15 @@ class ForeignKey:
     schema: str
     relation: str
     columns: tuple[str, ...]
+    target_columns: tuple[str, ...]
     table_columns: int  # of its table, dates left out
+    table_key: frozenset[str]  # of its table: the columns of the primary key
 
     @property
-    def written(self) -> str:
-        """As `[[links]] foreign_key` reads it."""
-        return f"{self.schema}.{self.relation}.{self.constraint}"
+    def written(self) -> str | None:
+        """As `[[links]] foreign_key` reads it; None for a name that cannot be written there."""
+        table = FoundTable(self.table, self.schema, self.relation).written
+        return None if "." in self.constraint else f"{table}.{self.constraint}"
 
 
 def find_tables(session: Session) -> list[FoundTable]:
@@ -112,8 +120,8 @@ def foreign_keys(session: Session) -> list[ForeignKey]:
     with session.transaction() as transaction:
         rows = transaction.fetch(_FOREIGN_KEYS)
     return [
-        ForeignKey(constraint, table, target, schema, relation, tuple(columns), table_columns)
-        for constraint, table, target, schema, relation, columns, table_columns in rows
+        ForeignKey(name, table, target, schema, relation, tuple(columns), tuple(target_columns), count, frozenset(key))
+        for name, table, target, schema, relation, columns, target_columns, count, key in rows
     ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Join, Row, String, and_, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Join, Row, String, and_, bindparam, delete, exists, func, select, update
 
 from byov_migrate.state import schema
 from byov_migrate.state.edges import loosen_around
@@ -122,21 +122,18 @@ class Links:
 
     def mark_batches(self, name: str, batches: Sequence[str]) -> None:
         """The links from the records of these batches stand."""
-        table, link = schema.ledger.c, self._link(name)
-        sources = select(table.key).where(table.table_name == link.source_table, table.batch.in_(list(batches)))
-        self._mark(link, schema.edge.c.source_key.in_(sources))
+        self._mark(self._link(name), _SOURCES.c.batch.in_(list(batches)))
 
     def mark_targets(self, name: str, keys: Sequence[str]) -> None:
         """The links to these records stand."""
-        table, link = schema.ledger.c, self._link(name)
-        sources = select(table.key).where(table.table_name == link.source_table)
-        edge = schema.edge.c
-        self._mark(link, edge.target_key.in_(list(keys)) & edge.source_key.in_(sources))
+        self._mark(self._link(name), schema.edge.c.target_key.in_(list(keys)))
 
     def _mark(self, link: Row[Any], chosen: ColumnElement[bool]) -> None:
-        edge, table = schema.edge.c, schema.ledger.c
-        targets = select(table.key).where(table.table_name == link.target_table)
-        here = and_(edge.link == link.id, chosen, edge.linked.is_(False), edge.target_key.in_(targets))
+        """Of links between stored records, each looked up by its keys: in lists of keys it would be searched for."""
+        edge = schema.edge.c
+        source = and_(_SOURCES.c.table_name == link.source_table, _SOURCES.c.key == edge.source_key, chosen)
+        target = and_(_TARGETS.c.table_name == link.target_table, _TARGETS.c.key == edge.target_key)
+        here = and_(edge.link == link.id, edge.linked.is_(False), exists().where(source), exists().where(target))
         with self._store.writing() as connection:
             connection.execute(update(schema.edge).where(here).values(linked=True))
 

@@ -446,10 +446,127 @@ def test_open_lines_are_a_warning(rig: Rig) -> None:
     assert rig.found("source-tls", "ok")
 
 
-def test_nodes_that_this_version_does_not_write_end_2(rig: Rig) -> None:
-    """As a backfill would."""
-    rig.more = {"nodes": [{"label": "Title", "table": "public.job", "column": "title"}]}
-    assert rig.failure("configuration").code == 2
+GRAPH: dict[str, list[dict[str, Any]]] = {
+    "nodes": [{"label": "Place", "table": "public.job", "column": "place"}],
+    "links": [
+        {"type": "AT", "source": "Job.place", "target": "Place.name"},
+        {"type": "UNDER", "foreign_key": "job_parent"},
+        {"type": "LIKE", "source": "Job", "target": "Job", "through": "alike", "properties": ["degree"]},
+    ],
+}
+
+
+def make_graph(rig: Rig) -> None:
+    """Places, parents, and a table that joins jobs, which the reader may read."""
+    rig.execute("ALTER TABLE job ADD place text, ADD parent int CONSTRAINT job_parent REFERENCES job")
+    rig.execute("UPDATE job SET place = 'place ' || id % 3, parent = nullif(id / 2, 0)")
+    rig.execute("CREATE TABLE alike (a int REFERENCES job, b int REFERENCES job, degree int, PRIMARY KEY (a, b))")
+    rig.execute(f"INSERT INTO alike VALUES (1, 2, 3); GRANT SELECT ON alike TO {rig.reader}")
+    rig.more = GRAPH
+
+
+def test_nodes_and_links_are_told_with_their_way_and_nothing_is_written(rig: Rig) -> None:
+    """Before the first backfill and after it; with what rows carry, and what is read as pairs."""
+    make_graph(rig)
+    for _ in range(2):
+        result = rig.check()
+        assert (result.exit_code, result.failures, result.warnings) == (0, 0, 0)
+        told = {item.about: item.what for item in result.findings if item.name in ("node", "link")}
+        assert told == {
+            "node public.job.place": "column place of public.job: 3 different values, a record each",
+            "link Job.AT": "to Place: rows carry place as byovRef_AT; joined as a set",
+            "link Job.UNDER": "to Job: rows carry parent as byovRef_UNDER; joined as a set",
+            "link Job.LIKE": "to Job: read as pairs from public.alike, with properties: a request a link",
+        }
+        owners = [item.what for item in result.findings if (item.name, item.about) == ("label-owner", "label Place")]
+        rig.backfill()
+    assert owners == ["ours: its marker names this state"]
+
+
+def test_every_mistake_about_links_is_a_failure_at_its_place(rig: Rig) -> None:
+    """As a backfill would say, all at once."""
+    make_graph(rig)
+    rig.execute("CREATE TABLE loose (a int, b int)")
+    rig.more = {
+        **GRAPH,
+        "links": [
+            {"type": "A", "source": "Job.plaze", "target": "Place.name"},
+            {"type": "B", "foreign_key": "public.job.job_parents"},
+            {"type": "C", "source": "Job", "target": "Job", "through": "loose"},
+            {"type": "D", "source": "Job", "target": "Job", "through": "alike", "properties": ["degre"]},
+            {"type": "E", "source": "Job.id", "target": "Place.name"},
+            {"type": "F", "source": "Job.place", "target": "Place.name"},
+        ],
+    }
+    result = rig.check()
+    failed = {item.place: item.what for item in result.findings if item.verdict == "fail"}
+    assert result.exit_code == 2
+    assert failed.keys() == {
+        "links[0].source",
+        "links[1].foreign_key",
+        "links[2].through",
+        "links[3].properties",
+        "links[4].source",
+    }
+    assert 'did you mean "place"?' in failed["links[0].source"]
+    assert 'did you mean "job_parent"?' in failed["links[1].foreign_key"]
+
+
+def test_a_table_of_links_that_is_not_there_has_its_place_too(rig: Rig) -> None:
+    """The catalogue's refusal is one line."""
+    make_graph(rig)
+    rig.more = {**GRAPH, "links": [{"type": "C", "source": "Job", "target": "Job", "through": "alikes"}]}
+    found = rig.failure("link")
+    assert (found.place, found.code) == ("links[0].through", 2)
+
+
+def test_a_node_of_no_column_is_a_failure_and_links_wait_for_it(rig: Rig) -> None:
+    """Told once, with its own place."""
+    make_graph(rig)
+    rig.more = {**GRAPH, "nodes": [{"label": "Place", "table": "public.job", "column": "palce"}]}
+    assert rig.failure("table").place == "nodes[0].column"
+    assert rig.found("link", "warn")
+
+
+@pytest.mark.parametrize(
+    ("statement", "about", "fix"),
+    [
+        ("REVOKE SELECT ON alike FROM {reader}", "link Job.LIKE", "GRANT SELECT ON public.alike"),
+        (
+            "REVOKE SELECT ON job FROM {reader}; GRANT SELECT (id, title, embedding, place) ON job TO {reader}",
+            "link Job.UNDER",
+            "GRANT SELECT ON public.job",
+        ),
+    ],
+    ids=["join table", "column"],
+)
+def test_what_a_link_is_read_from_must_be_readable(rig: Rig, statement: str, about: str, fix: str) -> None:
+    """A run would find it out only after all records are written."""
+    make_graph(rig)
+    rig.execute(statement.format(reader=rig.reader))
+    found = rig.failure("link-privilege")
+    assert (found.about, found.code, found.fix) == (about, 77, fix)
+
+
+def test_the_label_of_a_node_may_belong_to_another_state(rig: Rig) -> None:
+    """As that of a table."""
+    make_graph(rig)
+    rig.more = {"nodes": GRAPH["nodes"]}
+    rig.backfill()
+    rig.state = {"url": "sqlite:///other.db", "hash_key": {"file": "other.key"}}
+    rig.table["label"] = "Posting"
+    found = rig.failure("label-owner")
+    assert (found.about, found.code) == ("label Place", 4)
+
+
+def test_a_link_that_changed_is_told_as_a_backfill_would(rig: Rig) -> None:
+    """Its rows were written with another one."""
+    make_graph(rig)
+    rig.backfill()
+    rig.more = {**GRAPH, "links": GRAPH["links"][1:]}
+    found = rig.failure("state-scope")
+    assert found.code == 4
+    assert found.what.startswith("tables[public.job].links is now")
 
 
 def test_a_pooler_is_seen(rig: Rig, servers_root: Path) -> None:

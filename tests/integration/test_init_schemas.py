@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ import psycopg
 import pytest
 
 from byov_migrate import backfill, load_config, plan, sandbox
-from byov_migrate.config import parse_config
 from byov_migrate.jobs.check import check
 from byov_migrate.jobs.init import InitResult, init
 from byov_migrate.jobs.surroundings import Surroundings
@@ -67,6 +67,25 @@ class Start:
         (self.folder / "new.toml").write_text(edited, encoding="utf-8")
         return result
 
+    def count(self, query: str) -> int:
+        """What SQL counts."""
+        with psycopg.connect(self.dsn) as connection:
+            [(number,)] = connection.execute(query.encode()).fetchall()
+        return int(number)
+
+    def links(self) -> dict[tuple[str, str, str], int]:
+        """Source label, type and target label of every link that RushDB holds, and how many there are."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        headers = {"authorization": f"Bearer {KEY}"}
+        total = 1
+        with httpx.Client(trust_env=False, timeout=60, base_url=self.url, headers=headers) as client:
+            while found.total() < total:
+                body = {"where": {}, "limit": 1000, "skip": found.total()}
+                answer = client.post("/api/v1/relationships/search", json=body).json()
+                total = answer["total"]
+                found.update((row["sourceLabel"], row["type"], row["targetLabel"]) for row in answer["data"])
+        return dict(found)
+
     def stored(self) -> str:
         """Everything that RushDB holds, as text."""
         headers = {"authorization": f"Bearer {KEY}"}
@@ -84,7 +103,7 @@ def start(database: str, tmp_path: Path) -> Iterator[Start]:
 
 
 STORED = {
-    "rental": {"Film": (120, 120)},
+    "rental": {"Film": (120, 120), "Rating": (5, 0)},
     "music": {"Track": (300, 300)},
     "clinic": {"WorkOrder": (114, 114), "Passage": (60, 120), "Note": (45, 45), "BackOfficeNote": (40, 40)},
 }
@@ -99,12 +118,61 @@ def test_what_init_prints_is_taken_by_check_plan_and_backfill(start: Start, sche
     config = load_config(start.folder / "new.toml", start.environment)
     checked = check(config, surroundings=start.around)
     assert [item for item in checked.findings if item.verdict == "fail"] == []
-    assert len(plan(config, surroundings=start.around).tables) == len(STORED[schema])
+    planned = {table.label: table.rows for table in plan(config, surroundings=start.around).tables}
+    assert planned == {label: rows for label, (rows, _) in STORED[schema].items()}
     result = backfill(config, surroundings=start.around)
     assert {table.label: (table.rows_stored, table.vectors_stored) for table in result.tables} == STORED[schema]
     assert [table.rejects for table in result.tables] == [0] * len(result.tables)
     again = check(config, surroundings=start.around)
     assert [item for item in again.findings if item.verdict == "fail"] == []
+
+
+LINKED = {
+    "rental": (
+        ("film", "public.language", "actor", "category"),
+        {
+            ("Film", "LANGUAGE", "Language"): "SELECT count(*) FROM film",
+            ("Film", "ORIGINAL_LANGUAGE", "Language"): "SELECT count(original_language_id) FROM film",
+            ("Film", "RATING", "Rating"): "SELECT count(rating) FROM film",
+            ("Actor", "FILM", "Film"): "SELECT count(*) FROM film_actor",
+            ("Category", "FILM", "Film"): "SELECT count(*) FROM film_category",
+        },
+    ),
+    "music": (
+        ("Track", "Album", "Artist", "Genre", "MediaType", "Playlist", "Invoice"),
+        {
+            ("Album", "ARTIST", "Artist"): 'SELECT count("ArtistId") FROM "Album"',
+            ("Track", "ALBUM", "Album"): 'SELECT count("AlbumId") FROM "Track"',
+            ("Track", "GENRE", "Genre"): 'SELECT count("GenreId") FROM "Track"',
+            ("Track", "MEDIA_TYPE", "MediaType"): 'SELECT count("MediaTypeId") FROM "Track"',
+            ("Playlist", "TRACK", "Track"): 'SELECT count(*) FROM "PlaylistTrack"',
+        },
+    ),
+    "clinic": (
+        ("ward", "Back Office.Work Orders", "passages"),
+        {
+            ("WorkOrder", "WARD", "Ward"): 'SELECT count(*) FROM "Back Office"."Work Orders" WHERE NOT deleted',
+            ("Ward", "PASSAGE", "Passage"): "SELECT count(*) FROM ward_passage",
+        },
+    ),
+}
+"""Tables that are named, and what SQL counts for each link: source, type, target."""
+
+
+@pytest.mark.parametrize("schema", LINKED)
+def test_every_link_that_init_proposes_stands_after_a_backfill(start: Start, schema: str) -> None:
+    """Foreign keys, also of several columns; tables that join two others; columns whose values are records."""
+    tables, counts = LINKED[schema]
+    start.fill(schema)
+    start.execute("UPDATE film SET original_language_id = 1 WHERE film_id % 3 = 0" if schema == "rental" else "")
+    assert start.init(*tables).links == len(counts)
+    config = load_config(start.folder / "new.toml", start.environment)
+    checked = check(config, surroundings=start.around)
+    assert [item for item in checked.findings if item.verdict == "fail"] == []
+    plan(config, surroundings=start.around)
+    done = backfill(config, surroundings=start.around)
+    assert [link.dangling for link in done.links] == [0] * len(counts)
+    assert start.links() == {link: start.count(query) for link, query in counts.items()}
 
 
 @pytest.mark.parametrize("schema", STORED)
@@ -145,24 +213,43 @@ def test_tables_named_are_proposed_with_the_links_between_them(start: Start) -> 
     start.fill("rental")
     result = start.init("film", "public.language", "actor")
     assert [table.label for table in result.tables] == ["Film", "Language", "Actor"]
-    suggestions = uncommented(result.text)
-    links = suggestions["links"]
-    assert {(link["source"], link["target"], link["type"]) for link in links} == {
-        ("Film", "Language", "LANGUAGE"),
-        ("Film", "Language", "ORIGINAL_LANGUAGE"),
-        ("Actor", "Film", "FILM"),
+    config = load_config(start.folder / "new.toml", start.environment)
+    assert [(link.type, link.foreign_key or link.through) for link in config.links] == [
+        ("LANGUAGE", "public.film.film_language_id_fkey"),
+        ("ORIGINAL_LANGUAGE", "public.film.film_original_language_id_fkey"),
+        ("RATING", None),
+        ("FILM", "public.film_actor"),
+    ]
+    assert [(node.label, node.column) for node in config.nodes] == [("Rating", "rating")]
+    assert '# properties = ["last_update"]' in result.text
+    assert (result.links, result.nodes) == (4, ("Rating",))
+
+
+def test_columns_that_are_keys_or_name_records_become_no_nodes(start: Start) -> None:
+    """Their values are records already; others of few values, and a table whose key joins two others, are proposed."""
+    start.execute(
+        "CREATE TABLE country (code text PRIMARY KEY, name text);"
+        "CREATE TABLE firm (id int PRIMARY KEY, country text REFERENCES country, parent int REFERENCES firm,"
+        " branch text);"
+        'CREATE TABLE partner (a int REFERENCES firm, b int REFERENCES firm, share int, "total" int,'
+        " PRIMARY KEY (a, b));"
+        "INSERT INTO country SELECT 'C' || n, 'Country ' || n FROM generate_series(1, 4) AS n;"
+        "INSERT INTO firm SELECT n, 'C' || 1 + n % 4, nullif(n / 2, 0), 'branch ' || n % 3"
+        " FROM generate_series(1, 60) AS n;"
+        "INSERT INTO partner SELECT n, n + 1, n FROM generate_series(1, 59) AS n"
+    )
+    result = start.init("firm", "country")
+    config = load_config(start.folder / "new.toml", start.environment)
+    assert [(node.label, node.column) for node in config.nodes] == [("Branch", "branch")]
+    assert [link.type for link in config.links] == ["COUNTRY", "PARENT", "BRANCH", "B"]
+    assert '# properties = ["share"]   # of the link' in result.text
+    backfill(config, surroundings=start.around)
+    assert start.links() == {
+        ("Firm", "COUNTRY", "Country"): 60,
+        ("Firm", "PARENT", "Firm"): 59,
+        ("Firm", "BRANCH", "Branch"): 60,
+        ("Firm", "B", "Firm"): 59,
     }
-    assert [link["through"] for link in links if "through" in link] == ["public.film_actor"]
-    assert suggestions["nodes"][0] == {"label": "Rating", "table": "public.film", "column": "rating"}
-
-
-def uncommented(text: str) -> dict[str, list[dict[str, str]]]:
-    """The configuration with its suggestions taken, parsed; that it is accepted is part of what is tested."""
-    head, _, tail = text.partition("# Records for distinct values")
-    kept = [line.removeprefix("# ") for line in tail.splitlines() if " = " in line or line.startswith("# [[")]
-    given = tomllib.loads(head + "\n".join(kept))
-    parse_config(given, {}, base=Path(), stem="x")
-    return given
 
 
 def test_a_key_that_is_an_address_stays_at_home(start: Start) -> None:

@@ -43,6 +43,7 @@ class Rig:
     table: dict[str, Any] = field(default_factory=dict)
     embedding: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def config(self) -> Config:
@@ -55,6 +56,7 @@ class Rig:
             "state": self.state,
             "models": {"m": {"path": "model", "device": "cpu"}},
             "tables": [{**plain, **self.table}],
+            **self.more,
         }
         return parse_config(content, {}, base=self.folder, stem="jobs")
 
@@ -358,6 +360,87 @@ def test_a_result_is_frozen_and_plain(rig: Rig) -> None:
         result.digest = ""  # type: ignore[misc]
 
 
+GRAPH: dict[str, list[dict[str, Any]]] = {
+    "nodes": [
+        {"label": "City", "table": "public.job", "column": "city"},
+        {"label": "Skill", "table": "public.job", "column": "skills"},
+    ],
+    "links": [
+        {"type": "IN", "source": "Job.city", "target": "City.name"},
+        {"type": "WANTS", "source": "Job.skills", "target": "Skill.name"},
+        {"type": "LIKE", "source": "Job", "target": "Job", "through": "alike", "properties": ["degree"]},
+    ],
+}
+
+
+def make_graph(rig: Rig) -> None:
+    """Jobs in cities, with skills, some like others."""
+    rig.execute("ALTER TABLE job ADD city text, ADD skills text[]")
+    rig.execute("UPDATE job SET city = 'city ' || id % 7 WHERE id % 3 > 0")
+    rig.execute("UPDATE job SET skills = ARRAY['skill ' || id % 5, 'skill ' || id % 2, NULL] WHERE id % 2 = 0")
+    rig.execute("CREATE TABLE alike (a int REFERENCES job, b int REFERENCES job, degree int, PRIMARY KEY (a, b))")
+    rig.execute("INSERT INTO alike SELECT n, n + 1, n FROM generate_series(1, 50) AS n")
+    rig.more = GRAPH
+
+
+def test_nodes_and_links_are_counted_as_they_are_then_made(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """Values, array elements, rows of a join table; what leaves with them is listed."""
+    make_graph(rig)
+    result = rig.plan()
+    job, city, skill = result.tables
+    assert [leaving.property_name for leaving in job.leaving if leaving.property_name.startswith("byovRef")] == [
+        "byovRef_IN",
+        "byovRef_WANTS",
+    ]
+    assert job.example is not None
+    assert {"byovRef_IN", "byovRef_WANTS"} <= set(job.example)
+    assert ("name", "each value of column skills of public.job") in [
+        (item.property_name, item.origin) for item in skill.leaving
+    ]
+    assert (city.rows, skill.rows) == (7, 5)
+    assert [(item.property_name, item.origin) for item in result.links[2].leaving] == [
+        ("degree", "column degree of public.alike")
+    ]
+    done = backfill(rig.config(), surroundings=rig.around())
+    assert {link.name: link.links.value for link in result.links} == {link.name: link.stored for link in done.links}
+    assert all(link.links.is_exact for link in result.links)
+    for planned, made in zip(result.links, done.links, strict=True):
+        assert made.requests <= planned.requests + 4  # and a few for what a run asks of every link
+    text = shown(result, capsys)
+    assert "Job.IN: 400 links to City, carried by Job as byovRef_IN, at most 2 requests" in text
+    assert "Job.LIKE: 50 links to Job, read as pairs, at most 100 requests" in text
+    assert "leaves   degree                   column degree of public.alike, as a property of the link" in text
+    after = rig.plan()
+    assert (after.state.changes, after.tables[1].stored) == ((), 7)
+
+
+def test_a_large_table_of_links_is_estimated_and_its_values_are_not_sampled(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The distinct values of a column are no relation that could be drawn from."""
+    monkeypatch.setattr(sampling, "READ_WHOLE", 3)
+    rig.execute("DELETE FROM job")
+    rig.execute(FILL, (6_000,))
+    make_graph(rig)
+    result = rig.plan()
+    assert [table.rows for table in result.tables] == [6_000, 7, 5]
+    first, second, pairs = (link.links for link in result.links)
+    assert not first.is_exact
+    # Three times the 90 % half, as above.
+    assert abs(first.value - 4_000) < 3 * (first.high - first.value)
+    assert abs(second.value - 5_400) < 3 * (second.high - second.value)
+    assert (pairs.value, pairs.is_exact) == (50, True)
+
+
+def test_a_link_that_changed_is_told_as_a_run_would(rig: Rig) -> None:
+    """And what has not changed is not."""
+    make_graph(rig)
+    backfill(rig.config(), surroundings=rig.around())
+    rig.more = {**GRAPH, "links": [*GRAPH["links"][:1], {**GRAPH["links"][1], "type": "NEEDS"}, GRAPH["links"][2]]}
+    [change] = rig.plan().state.changes
+    assert (change.field, change.change) == ("tables[public.job].links", "apply")
+
+
 def test_cloud_usage_stands_beside_what_its_plans_hold(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     """Records, nodes, links, vectors; said to be an estimate. Elsewhere there is none of it."""
     assert rig.plan().usage is None
@@ -368,3 +451,8 @@ def test_cloud_usage_stands_beside_what_its_plans_hold(rig: Rig, capsys: pytest.
     assert (result.usage.records, result.usage.vectors, result.usage.units) == (ROWS, ROWS, 10 * ROWS)
     text = shown(result, capsys)
     assert "(an estimate); Free holds 100,000 a month, Pro holds 10,000,000 a month" in text
+    make_graph(rig)
+    config = rig.config().model_copy(update={"target": target})
+    used = plan(config, surroundings=rig.around()).usage
+    assert used is not None
+    assert (used.records, used.nodes, used.links) == (ROWS + 12, 12, 400 + 540 + 50)

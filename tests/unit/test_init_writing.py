@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byov_migrate.config import SourceConfig, parse_config
+from byov_migrate.jobs.init.joining import NOT_CHOSEN, Link, Node
 from byov_migrate.jobs.init.proposal import ProposedEmbedding, ProposedTable
-from byov_migrate.jobs.init.writing import Link, Proposal, write
+from byov_migrate.jobs.init.writing import Proposal, write
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
 SOURCE = SourceConfig.model_validate({"dsn": {"env": "DATABASE_URL"}})
@@ -36,20 +37,37 @@ def table(name: str = "public.job", columns: tuple[str, ...] = ("id",), **change
     return ProposedTable(name=name, columns=columns, **{**plain, **changed})  # type: ignore[arg-type]
 
 
-def proposal(*tables: ProposedTable, links: tuple[Link, ...] = (), others: Mapping[str, str] | None = None) -> Proposal:
+def proposal(
+    *tables: ProposedTable,
+    nodes: tuple[Node, ...] = (),
+    links: tuple[Link, ...] = (),
+    others: Mapping[str, str] | None = None,
+) -> Proposal:
     """A proposal for a database of an odd name."""
-    return Proposal('d"\n[b]', "18.6", SOURCE, tables, links, others or {})
+    return Proposal('d"\n[b]', "18.6", SOURCE, tables, nodes, links, others or {})
 
 
 @given(NAMES, st.lists(NAMES, min_size=1, max_size=4, unique=True), NAMES, NAMES)
 def test_odd_names_come_back_as_they_were(name: str, columns: list[str], other: str, why: str) -> None:
     """Quotes, line breaks and control characters neither break the file nor end a comment."""
-    made = table(name, tuple(columns), left_out={other: "looks personal"}, nodes=(columns[0],), withheld=(other,))
-    text = write(proposal(made, others={why: "1 row"}))
+    made = table(name, tuple(columns), left_out={other: "looks personal"}, withheld=(other,))
+    links = (
+        Link("TO", "Job", "Job", foreign_key=name),
+        Link("BY", f"Job.{other}", "Value.name"),
+        Link("VIA", "Job", "Value", through=name, properties=(other, why)),
+        Link("NOT", "Job", other, problem=NOT_CHOSEN),
+    )
+    text = write(proposal(made, nodes=(Node("Value", name, other),), links=links, others={why: "1 row"}))
     [read] = tomllib.loads(text)["tables"]
+    assert tomllib.loads(text)["nodes"] == [{"label": "Value", "table": name, "column": other, "property": "name"}]
+    assert tomllib.loads(text)["links"] == [
+        {"type": "TO", "foreign_key": name},
+        {"type": "BY", "source": f"Job.{other}", "target": "Value.name"},
+        {"type": "VIA", "source": "Job", "target": "Value", "through": name},
+    ]
     assert (read["name"], read["columns"]) == (name, columns)
     assert read["rename"] == dict(made.rename)
-    assert set(tomllib.loads(text)) == {"source", "target", "tables"}
+    assert set(tomllib.loads(text)) == {"source", "target", "tables", "nodes", "links"}
 
 
 def test_without_a_text_there_is_no_model() -> None:
@@ -70,20 +88,35 @@ def test_what_is_written_is_a_configuration() -> None:
         hash_key_values=True,
         changed_by=("updated_at", True),
         deleted_when="deleted_at is not null",
-        nodes=("a_long_column_name_1",),
         left_out={"email": "looks personal"},
     )
-    links = (Link("X", "Job", "Job", "public.job.k"), Link("X", "Job", "public.other", is_complete=False))
-    text = write(proposal(made, links=links, others={f"public.t{number}": "1 row" for number in range(60)}))
+    links = (
+        Link("PARENT", "Job", "Job", "public.job.k"),
+        Link("KIND", "Job.a_long_column_name_1", "Kind.name"),
+        Link("OTHER", "Job", "Job", through="public.both", properties=("since",)),
+        Link("AWAY", "Job", "public.other", problem=NOT_CHOSEN),
+        Link("ODD", "Job", "Job", problem="its name holds a dot"),
+    )
+    nodes = (Node("Kind", "public.job", "a_long_column_name_1"),)
+    others = {f"public.t{number}": "1 row" for number in range(60)}
+    text = write(proposal(made, nodes=nodes, links=links, others=others))
     config = parse_config(tomllib.loads(text), {}, base=Path(), stem="jobs")
     assert config.tables[0].changed_by == "updated_at"
     assert config.target.url == "https://api.rushdb.com"
     assert "and 20 more" in text
+    assert [(link.type, link.foreign_key, link.through) for link in config.links] == [
+        ("PARENT", "public.job.k", None),
+        ("KIND", None, None),
+        ("OTHER", None, "public.both"),
+    ]
     assert "Foreign keys that lead to tables not chosen here: Job to public.other." in text
+    assert "# Not linked: Job to Job: its name holds a dot." in text
+    taken = parse_config(tomllib.loads(text.replace("# properties", "properties")), {}, base=Path(), stem="jobs")
+    assert taken.links[2].properties == ("since",)
 
 
 def test_tls_that_was_asked_for_stands_in_the_file() -> None:
     """Else `check` would fail where `init` succeeded."""
     source = SourceConfig.model_validate({"dsn": {"env": "DATABASE_URL"}, "tls": "verify-ca", "ca_file": "/a b.pem"})
-    read = tomllib.loads(write(Proposal("d", "18.6", source, (table(),), (), {})))["source"]
+    read = tomllib.loads(write(Proposal("d", "18.6", source, (table(),), (), (), {})))["source"]
     assert (read["tls"], read["ca_file"]) == ("verify-ca", "/a b.pem")

@@ -199,11 +199,13 @@ def test_links_of_a_table_that_was_not_asked_for_are_told_as_well(capsys: pytest
     assert lines[-2:] == ["Job", "  links    2,000 POSTED_BY to Company (1,200 in this run)"]
 
 
-def demo_result(**counts: int) -> DemoResult:
-    """Two tables, two links, a proof with these differences and one search without a hit."""
+def demo_result(missing: int = 0) -> DemoResult:
+    """Two tables, two links, a proof with as many differences and one search without a hit."""
     company = table_result(label="Company", rows_stored=120, vectors_stored=0, this_run=Totals(), columns_kept=())
     links = (link_result(), link_result(type="IN_DEPARTMENT", target="Department", stored=1990))
-    proof = TableVerification("public.job", "Job", 998, 998, 990, counts, {}, (), 0, {}, (), (), 3990)
+    proof = TableVerification(
+        "public.job", "Job", 998, 998, 990, {"missing": missing}, {}, (), 0, {}, (), (), links=3990
+    )
     found = SearchResult("Job", "description", (), exact=True, seconds=0.1)
     return DemoResult(
         BackfillResult((table_result(), company), links),

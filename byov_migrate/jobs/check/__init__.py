@@ -1,6 +1,6 @@
 """`check`: everything that a run would stumble over, found before it.
 
-job ──► source_side (tables), target_side (labels), state_side, model_side, clocks ──► findings
+job ──► source_side (tables, links), target_side (labels), state_side, model_side, clocks ──► findings
 """
 
 from __future__ import annotations

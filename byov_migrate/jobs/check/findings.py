@@ -81,12 +81,13 @@ class Speaker:
             yield self.fail(name, error)
 
     def mistakes(self, name: str, error: ConfigurationError) -> Iterator[Finding]:
-        """A finding for each line below the first, which only counts them; the key path in front is its place."""
-        _, *lines = str(error).splitlines()
-        if not lines:
-            yield self.fail(name, error)
-        for line in lines:
+        """A finding for each line below the first, which only counts them; the key path in front is its place.
+
+        A line that stands alone has a place only if it begins with that of an entry.
+        """
+        first, *lines = str(error).splitlines()
+        for line in lines or [first]:
             place, colon, what = line.strip().partition(": ")
-            is_path = bool(colon) and " " not in place
+            is_path = bool(colon) and " " not in place and (bool(lines) or "[" in place)
             text = what if is_path else line.strip()
             yield self.fail(name, ConfigurationError(text, next_step=error.next_step), place if is_path else None)

@@ -36,7 +36,9 @@ def check(config: Config, *, surroundings: Surroundings | None = None) -> CheckR
 
 
 def _configured(config: Config) -> Iterator[Finding]:
-    yield _configuration.ok("configuration", f"read; tables: {len(config.tables)}, models: {len(config.models)}")
+    counts = {"tables": len(config.tables), "nodes": len(config.nodes), "links": len(config.links)}
+    shown = [f"{name}: {count}" for name, count in counts.items() if count]
+    yield _configuration.ok("configuration", f"read; {', '.join(shown)}, models: {len(config.models)}")
 
 
 def unreadable(error: ConfigurationError) -> CheckResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from byov_migrate.config import Config, EmbeddingConfig, TableConfig
+from byov_migrate.config import Config, EmbeddingConfig, Entry, TableConfig
 from byov_migrate.errors import Refused
 from byov_migrate.jobs.check.findings import Finding, Speaker
 from byov_migrate.jobs.check.seen import Seen
@@ -14,13 +14,14 @@ from byov_migrate.target.wire import Index, Stored, Wire
 
 
 def look_at_label(
-    wire: Wire, config: Config, table: TableConfig, indexes: Sequence[Index], seen: Seen, speaker: Speaker
+    wire: Wire, config: Config, table: Entry, indexes: Sequence[Index], seen: Seen, speaker: Speaker
 ) -> Iterator[Finding]:
-    """What a backfill would refuse, told before it."""
+    """What a backfill would refuse, told before it. Nodes are never updated, so nothing would make that quicker."""
     yield _owner(wire, table, seen, speaker)
     for embedding in table.embeddings:
         yield from _index(table, embedding, indexes, seen, speaker)
-    yield _uniqueness(config, table, seen, speaker)
+    if table.distinct is None:
+        yield _uniqueness(config, table, seen, speaker)
 
 
 def _owner(wire: Wire, table: TableConfig, seen: Seen, speaker: Speaker) -> Finding:

@@ -8,7 +8,7 @@ from typing import Any
 
 from byov_migrate.digests import Digests
 from byov_migrate.embed import ModelIdentity
-from byov_migrate.source import SourceIdentity, TableShape
+from byov_migrate.source import LinkShape, SourceIdentity, TableShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,13 @@ class StateFacts:
 class Seen:
     """Filled on the way; what is not there could not be learned, and its own finding says why.
 
-    rows: of each table, near enough; dimensions: of ready vectors by table name and embedding property; project: of the
-    target, told by any index.
+    links: None where they could not be understood. rows: of each table, near enough; of nodes, where they were counted.
+    dimensions: of ready vectors by table name and embedding property. project: of the target, told by any index.
     """
 
     identity: SourceIdentity | None = None
     shapes: dict[str, TableShape] = field(default_factory=dict)
+    links: tuple[LinkShape, ...] | None = None
     rows: dict[str, int] = field(default_factory=dict)
     dimensions: dict[tuple[str, str], int] = field(default_factory=dict)
     models: dict[str, ModelIdentity] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from byov_migrate import source
 from byov_migrate.config import Config
 from byov_migrate.config_checks import is_loopback
 from byov_migrate.jobs.check.findings import Finding, Speaker
+from byov_migrate.jobs.check.links import look_at_links
 from byov_migrate.jobs.check.seen import Seen
 from byov_migrate.jobs.check.tables import look_at_table
 from byov_migrate.jobs.surroundings import Surroundings
@@ -32,9 +33,10 @@ def look_at_source(config: Config, around: Surroundings, seen: Seen) -> Iterator
         yield _version(session, standing)
         yield _replica(standing)
         yield _pooler(standing)
-        for table in config.tables:
-            speaker = Speaker(f"table {table.name}")
-            yield from speaker.told("table", partial(look_at_table, session, config, table, seen, speaker))
+        for entry in config.entries:
+            speaker = Speaker(f"{'table' if entry.distinct is None else 'node'} {entry.name}")
+            yield from speaker.told("table", partial(look_at_table, session, entry, seen, speaker))
+        yield from look_at_links(session, config, seen)
         yield _role(session, standing, list(seen.shapes.values()))
         yield from _statistics(config, standing)
 
@@ -83,7 +85,7 @@ def _role(session: Session, standing: Standing, shapes: Sequence[TableShape]) ->
     if standing.is_superuser:
         what = f"the role {standing.role} is a superuser"
     elif changeable := writable(session, [shape.oid for shape in shapes]):
-        names = ", ".join(str(shape) for shape in shapes if shape.oid in changeable)
+        names = ", ".join(dict.fromkeys(str(shape) for shape in shapes if shape.oid in changeable))
         what = f"the role {standing.role} may change {names}"
     else:
         return _source.ok("source-role", f"the role {standing.role} only reads")
@@ -93,7 +95,7 @@ def _role(session: Session, standing: Standing, shapes: Sequence[TableShape]) ->
 def reader_statements(shapes: Sequence[TableShape]) -> str:
     """What makes a role that can read these tables and nothing else."""
     schemas = dict.fromkeys(quoted(shape.schema) for shape in shapes)
-    tables = [f"{quoted(shape.schema)}.{quoted(shape.relation)}" for shape in shapes]
+    tables = dict.fromkeys(f"{quoted(shape.schema)}.{quoted(shape.relation)}" for shape in shapes)
     statements = ["CREATE ROLE byov_reader LOGIN"]
     if tables:
         statements.append(f"GRANT USAGE ON SCHEMA {', '.join(schemas)} TO byov_reader")

@@ -71,7 +71,7 @@ def _file(config: Config, around: Surroundings, seen: Seen) -> Iterator[Finding]
         yield _state.ok("state-file", f"no {path.name} yet: the first backfill makes it")
         return
     with looked_at(path, around.clock) as state:
-        records = {table.name: state.ledger.count_records(table.name) for table in config.tables}
+        records = {entry.name: state.ledger.count_records(entry.name) for entry in config.entries}
         found = StateFacts(state.format, state.runs.state_id, state.runs.generation, records, state.scope.fields())
     seen.state = found
     if path.stat().st_mode & 0o077:
@@ -101,8 +101,8 @@ def look_at_scope(config: Config, seen: Seen) -> Iterator[Finding]:
     if seen.state is None or not seen.state.scope or seen.digests is None:
         return
     current: dict[str, Any] = {**_places(config, seen.digests, seen)}
-    for table in config.tables:
-        current |= _table_fields(table, seen)
+    for entry in config.entries:
+        current |= _table_fields(entry, seen)
     differences = compare(seen.state.scope, current)
     for item in differences:
         yield _difference(item)
@@ -118,13 +118,14 @@ def _places(config: Config, digests: Digests, seen: Seen) -> Mapping[str, str]:
 
 
 def _table_fields(table: TableConfig, seen: Seen) -> Mapping[str, Any]:
-    """Empty while the table or one of its models could not be looked at."""
+    """Empty while the table, one of its models or the links could not be looked at."""
     shape = seen.shapes.get(table.name)
     embedded = [item for item in table.embeddings if item.vector is None]
-    if shape is None or any(item.model not in seen.models for item in embedded):
+    if shape is None or seen.links is None or any(item.model not in seen.models for item in embedded):
         return {}
     fingerprints = {item.property_name: seen.models[item.model or ""].fingerprint for item in embedded}
-    return table_fields(table, [column.name for column in shape.key], fingerprints, shape.signatures)
+    here = [link.config for link in seen.links if link.source.entry.label == table.label]
+    return table_fields(table, [column.name for column in shape.key], fingerprints, shape.signatures, here)
 
 
 def _difference(item: Difference) -> Finding:

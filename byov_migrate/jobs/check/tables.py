@@ -1,11 +1,11 @@
-"""One entry of [[tables]] against the catalogue: what fits, what would be rejected, how changes will be told."""
+"""One entry against the catalogue: what fits, what would be rejected, how changes will be told."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from byov_migrate import source
-from byov_migrate.config import Config, TableConfig
+from byov_migrate.config import Entry, TableConfig
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.jobs.check.findings import Finding, Speaker
 from byov_migrate.jobs.check.seen import Seen
@@ -15,24 +15,35 @@ from byov_migrate.source.circumstances import read_circumstances
 from byov_migrate.source.cursor import read_cursor
 from byov_migrate.source.reader import vector_dimensions
 from byov_migrate.source.strategy import choose
-from byov_migrate.source.survey import count_up_to, has_form
+from byov_migrate.source.survey import COUNTED_ROWS, count_up_to, has_form
 from byov_migrate.source.values import as_text
 
 
-def look_at_table(
-    session: Session, config: Config, table: TableConfig, seen: Seen, speaker: Speaker
-) -> Iterator[Finding]:
+def look_at_table(session: Session, entry: Entry, seen: Seen, speaker: Speaker) -> Iterator[Finding]:
     """Raise what the catalogue raises: unknown columns, bad filters, missing privileges, hidden rows."""
-    number = config.tables.index(table)
-    shape = source.describe_table(session, table, number)
-    seen.shapes[table.name] = shape
-    seen.rows[table.name] = rows = shape.estimated_rows or count_up_to(session, shape)
-    path = f"tables[{number}]"
-    yield _described(shape, rows, speaker, path)
-    yield from _formless(table, shape, speaker, path)
-    yield from _names(table, speaker, path)
-    yield from _vectors(session, table, shape, seen, speaker, path)
-    yield _strategy(session, table, shape, speaker, path)
+    shape = source.describe_table(session, entry)
+    seen.shapes[entry.name] = shape
+    if entry.distinct is not None:
+        yield _node(session, entry, shape, seen, speaker)
+        return
+    seen.rows[entry.name] = rows = shape.estimated_rows or count_up_to(session, shape)
+    yield _described(shape, rows, speaker, entry.path)
+    yield from _formless(entry, shape, speaker, entry.path)
+    yield from _names(entry, speaker, entry.path)
+    yield from _vectors(session, entry, shape, seen, speaker, entry.path)
+    yield _strategy(session, entry, shape, speaker, entry.path)
+
+
+def _node(session: Session, entry: Entry, shape: TableShape, seen: Seen, speaker: Speaker) -> Finding:
+    """The values of a large table are not counted: it would have to be read."""
+    counted = count_up_to(session, shape) if shape.estimated_rows <= COUNTED_ROWS else None
+    seen.rows[entry.name] = counted or 0
+    values = "its values were not counted" if counted is None else f"{counted:,} different values"
+    name = entry.outgoing_name(entry.distinct or "")
+    if not name.isidentifier():
+        what = f"the property {name!r} is no identifier: each query has to quote it"
+        return speaker.warn("node-property", what, f"give it another name in {entry.path}.property", entry.path)
+    return speaker.ok("node", f"column {entry.distinct} of {entry.owner}: {values}, a record each")
 
 
 def _described(shape: TableShape, rows: int, speaker: Speaker, path: str) -> Finding:

@@ -30,9 +30,9 @@ def look_at_target(config: Config, around: Surroundings, seen: Seen) -> Iterator
         yield _answered(server, indexes)
         yield from _target.told("target-key", partial(_key, server))
         yield _budget(config, server)
-        for table in config.tables:
-            speaker = Speaker(f"label {table.label}")
-            yield from speaker.told("label", partial(look_at_label, wire, config, table, indexes, seen, speaker))
+        for entry in config.entries:
+            speaker = Speaker(f"label {entry.label}")
+            yield from speaker.told("label", partial(look_at_label, wire, config, entry, indexes, seen, speaker))
 
 
 def _tls(config: Config) -> Finding:

@@ -114,12 +114,17 @@ class DemoResult:
 
     @property
     def exit_code(self) -> int:
-        """The backfill's, else the proof's."""
-        return self.backfill.exit_code or self.verification.exit_code
+        """The proof's, else the backfill's."""
+        return self.verification.exit_code or self.backfill.exit_code
 
 
 def demo(
-    folder: Path, *, program: str, postings: int = POSTINGS, fresh: bool = False, surroundings: Surroundings | None = None
+    folder: Path,
+    *,
+    program: str,
+    postings: int = POSTINGS,
+    fresh: bool = False,
+    surroundings: Surroundings | None = None,
 ) -> DemoResult:
     """Run the whole job in `folder`. A second run finds everything done; `fresh` starts over.
 
@@ -146,7 +151,7 @@ def _next_commands(program: str, folder: Path, found: SearchResult) -> tuple[str
     key = found.hits[0].key if found.hits else "1"
     return (
         f"{program} demo search \"golang payments\" --where 'salaryMin >= 80000'{place}",
-        f"{program} demo search \"working with children\" --where 'Skill.name = \"classroom management\"'{place}",
+        f"{program} demo search \"working with children\" --where 'Skill.name = classroom management'{place}",
         f"{program} demo show {key}{place}",
         f"{program} status -c {shlex.quote(str(folder / 'demo.toml'))}",
     )

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from byov_migrate import source
 from byov_migrate.config import SourceConfig
 from byov_migrate.errors import ConfigurationError, Fatal, MigrationError, Retriable
-from byov_migrate.jobs.init.joining import find_links, is_join_table
+from byov_migrate.jobs.init.joining import Joins, find_links, find_nodes, is_join_table, joining_tables
 from byov_migrate.jobs.init.judging import judge
 from byov_migrate.jobs.init.proposal import ProposedTable, SurveyedTable, propose
 from byov_migrate.jobs.init.writing import Proposal, rows_text, write
@@ -44,6 +44,7 @@ class InitResult:
     text: str
     tables: tuple[ProposedTable, ...]
     links: int
+    nodes: tuple[str, ...]  # labels
     others: Mapping[str, str]  # table -> how many rows, or why it cannot be migrated
     needs_model: bool
     export: str | None = None
@@ -78,12 +79,21 @@ def init(
         version = f"{session.server_version // 10000}.{session.server_version % 10000}"
         keys = foreign_keys(session)
         surveyed, others = _survey(session, tables, keys)
-    chosen = _choose(surveyed, others, named=bool(tables))
-    proposed = _propose(chosen, others)
-    links = find_links({table.found.oid: table.found for table in surveyed}, keys, chosen, proposed)
-    proposal = Proposal(identity.database, version, connection.config, proposed, links, others)
-    complete = sum(link.is_complete for link in links)
-    return InitResult(write(proposal), proposed, complete, others, proposal.needs_model, connection.export)
+        chosen = _choose(surveyed, others, named=bool(tables))
+        joins = _joins(session, surveyed, chosen, keys)
+    proposed = _propose(chosen, others, keys)
+    nodes = find_nodes(proposed)
+    links = find_links(joins, chosen, proposed, nodes)
+    proposal = Proposal(identity.database, version, connection.config, proposed, nodes, links, others)
+    return InitResult(
+        text=write(proposal),
+        tables=proposed,
+        links=sum(not link.problem for link in links),
+        nodes=tuple(node.label for node in nodes),
+        others=others,
+        needs_model=proposal.needs_model,
+        export=connection.export,
+    )
 
 
 def _connection(dsn: str | None, environment: Mapping[str, str], tls: Mapping[str, object]) -> _Connection:
@@ -167,16 +177,32 @@ def _choose(surveyed: Sequence[SurveyedTable], others: dict[str, str], *, named:
     return chosen
 
 
+def _joins(
+    session: Session, surveyed: Sequence[SurveyedTable], chosen: Sequence[SurveyedTable], keys: Sequence[ForeignKey]
+) -> Joins:
+    """With the columns of the tables that join two chosen ones, which were not looked at themselves."""
+    oids = {table.found.oid for table in chosen}
+    columns = {
+        first.table: readable_columns(session, FoundTable(first.table, first.schema, first.relation))
+        for first, second in joining_tables(keys)
+        if {first.target, second.target} <= oids
+    }
+    return Joins({table.found.oid: table.found for table in surveyed}, keys, columns)
+
+
 def _short_characters(table: SurveyedTable) -> float:
     return table.rows * sum(item.sample.mean_length for item in table.short_texts)
 
 
-def _propose(chosen: Sequence[SurveyedTable], others: dict[str, str]) -> tuple[ProposedTable, ...]:
+def _propose(
+    chosen: Sequence[SurveyedTable], others: dict[str, str], foreign: Sequence[ForeignKey]
+) -> tuple[ProposedTable, ...]:
     proposed: list[ProposedTable] = []
     for table in chosen:
         keys = {column.name for column in table.shape.key}
         hashed = any(item.personal for item in table.judged if item.name in keys)
-        made = propose(table, {item.label for item in proposed}, hash_key_values=hashed)
+        references = {column for key in foreign if key.table == table.found.oid for column in key.columns}
+        made = propose(table, {item.label for item in proposed}, references, hash_key_values=hashed)
         if made.columns:
             proposed.append(made)
         else:

@@ -87,13 +87,17 @@ def is_template_name(column: str) -> bool:
     return not set(column) & set("{}\n")
 
 
-def propose(table: SurveyedTable, labels: Collection[str], *, hash_key_values: bool) -> ProposedTable:
+def propose(
+    table: SurveyedTable, labels: Collection[str], references: Collection[str] = (), *, hash_key_values: bool
+) -> ProposedTable:
     """The entry of a table; `labels` are taken.
 
-    hash_key_values: keep the key's values at home, as a key must be that looks personal.
+    references: columns of its foreign keys, whose values are records already. hash_key_values: keep the key's values at
+    home, as a key must be that looks personal.
     """
     label = label_of(table.found.schema, table.found.name, labels)
     key = tuple(column.name for column in table.shape.key)
+    named = {*key, *references}
     sent = [item for item in table.of_role("sent") if not (hash_key_values and item.name in key)]
     names = _outgoing(sent, label)
     embeddings, withheld, too_many = _embeddings(table, sent, set(names.values()))
@@ -111,7 +115,7 @@ def propose(table: SurveyedTable, labels: Collection[str], *, hash_key_values: b
         hash_key_values=hash_key_values,
         changed_by=judging.changed_by(table.shape.columns),
         deleted_when=judging.deleted_when(table.shape.columns),
-        nodes=tuple(item.name for item in sent if judging.may_be_node(item) and item.name not in key),
+        nodes=tuple(item.name for item in sent if judging.may_be_node(item) and item.name not in named),
     )
 
 

@@ -10,25 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from byov_migrate.config import SourceConfig
+from byov_migrate.config_checks import RESERVED_NAMES, RESERVED_PREFIXES
 from byov_migrate.jobs.documents import VECTOR_NOTICE
-from byov_migrate.jobs.init.naming import label_of, words
+from byov_migrate.jobs.init.joining import NOT_CHOSEN, Link, Node
 from byov_migrate.jobs.init.proposal import ProposedEmbedding, ProposedTable
 
 WIDTH: Final = 100
 MODEL: Final = "text"
 MOST_NAMES: Final = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A relationship that the database knows: a foreign key, or a table that only joins two others."""
-
-    type: str
-    source: str  # label
-    target: str  # label, or the table's name where it is not chosen
-    foreign_key: str | None = None
-    through: str | None = None
-    is_complete: bool = True  # both ends are chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +28,7 @@ class Proposal:
     version: str
     source: SourceConfig
     tables: tuple[ProposedTable, ...]
+    nodes: tuple[Node, ...]
     links: tuple[Link, ...]
     others: Mapping[str, str]
 
@@ -54,7 +44,9 @@ def write(proposal: Proposal) -> str:
     if proposal.needs_model:
         parts.append(_model())
     parts += ["\n".join(_table(table)) for table in proposal.tables]
-    parts += ["\n".join(_suggestions(proposal))] if _has_suggestions(proposal) else []
+    parts += ["\n".join(_node(node)) for node in proposal.nodes]
+    parts += ["\n".join(_link(link)) for link in proposal.links if not link.problem]
+    parts += ["\n".join(_unlinked(proposal.links))] if any(link.problem for link in proposal.links) else []
     parts += ["\n".join(_others(proposal.others))] if proposal.others else []
     return "\n\n".join(parts) + "\n"
 
@@ -177,34 +169,47 @@ def rows_text(rows: int) -> str:
     return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
-def _has_suggestions(proposal: Proposal) -> bool:
-    return bool(proposal.links) or any(table.nodes for table in proposal.tables)
-
-
-def _suggestions(proposal: Proposal) -> Iterator[str]:
-    yield from _comment("Records for distinct values, and relationships: this version does not write them yet.")
-    labels = {table.label for table in proposal.tables}
-    for table in proposal.tables:
-        for column in table.nodes:
-            label = label_of(table.label, words(column)[-1] if words(column) else "value", labels)
-            labels.add(label)
-            yield from ["#", "# [[nodes]]", f"# label = {quoted(label)}", f"# table = {quoted(table.name)}"]
-            yield f"# column = {quoted(column)}"
-    for link in proposal.links:
-        yield from _link(link) if link.is_complete else ()
-    away = dict.fromkeys(f"{link.source} to {_shown(link.target)}" for link in proposal.links if not link.is_complete)
-    if away:
-        yield "#"
-        yield from _comment(f"Foreign keys that lead to tables not chosen here: {', '.join(away)}.")
+def _node(node: Node) -> Iterator[str]:
+    yield f"# a record for each value of {_shown(node.column)}"
+    yield "[[nodes]]"
+    yield f"label = {quoted(node.label)}"
+    yield f"table = {quoted(node.table)}"
+    yield f"column = {quoted(node.column)}"
+    yield f"property = {quoted(node.property_name)}"
 
 
 def _link(link: Link) -> Iterator[str]:
-    yield from ["#", "# [[links]]", f"# type = {quoted(link.type)}"]
-    yield from [f"# source = {quoted(link.source)}", f"# target = {quoted(link.target)}"]
+    yield "[[links]]"
+    yield f"type = {quoted(link.type)}"
     if link.foreign_key is not None:
-        yield f"# foreign_key = {quoted(link.foreign_key)}"
+        yield f"foreign_key = {_text_or_key(link)}"
+        return
+    yield f"source = {quoted(link.source)}"
+    yield f"target = {quoted(link.target)}"
     if link.through is not None:
-        yield f"# through = {quoted(link.through)}"
+        yield f"through = {quoted(link.through)}"
+        yield from _properties(link.properties)
+
+
+def _text_or_key(link: Link) -> str:
+    """The constraint's name alone does not tell where it leads."""
+    return f"{quoted(link.foreign_key or '')}   # {link.source} to {link.target}"
+
+
+def _properties(columns: Sequence[str]) -> Iterator[str]:
+    """Of the joining table: left to a person, since each link is then a request of its own."""
+    fit = [name for name in columns if name not in RESERVED_NAMES and not name.startswith(RESERVED_PREFIXES)]
+    if fit:
+        yield f"# properties = [{', '.join(map(quoted, fit))}]   # of the link; costs a request a link"
+
+
+def _unlinked(links: Sequence[Link]) -> Iterator[str]:
+    away = dict.fromkeys(f"{link.source} to {_shown(link.target)}" for link in links if link.problem == NOT_CHOSEN)
+    if away:
+        yield from _comment(f"Foreign keys that lead to tables not chosen here: {', '.join(away)}.")
+    for link in links:
+        if link.problem and link.problem != NOT_CHOSEN:
+            yield from _comment(f"Not linked: {link.source} to {link.target}: {link.problem}.")
 
 
 def _others(others: Mapping[str, str]) -> Iterator[str]:

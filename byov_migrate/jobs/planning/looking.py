@@ -13,7 +13,7 @@ from byov_migrate.errors import Interrupted, MigrationError
 from byov_migrate.jobs import table_work
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models
-from byov_migrate.source import Session, TableReader
+from byov_migrate.source import LinkShape, Session, TableReader
 from byov_migrate.state.keyfile import open_hash_key
 from byov_migrate.state.ledger import Ledger
 from byov_migrate.state.looking import looked_at
@@ -95,6 +95,7 @@ def look_at_state(
     around: Surroundings,
     session: Session,
     readers: Sequence[TableReader],
+    links: Sequence[LinkShape],
     models: Models,
     project: str | None,
 ) -> StateLook:
@@ -104,9 +105,9 @@ def look_at_state(
     try:
         with looked_at(config.state_path, around.clock) as state:
             written = state.scope.fields()
-            names = [table.name for table in config.tables]
+            names = [entry.name for entry in config.entries]
             stored = {name: state.ledger.count_records(name) for name in names}
-            current = _current_fields(config, around, session, readers, models, project)
+            current = _current_fields(config, around, session, readers, links, models, project)
             changes = tuple(map(_change, compare(written, current)))
             gone = [name for name in names if _outgoing(written, name) - _outgoing(current, name)]
             costly = () if config.state.vectors else gone  # a property that disappears erases a vector
@@ -123,6 +124,7 @@ def _current_fields(
     around: Surroundings,
     session: Session,
     readers: Sequence[TableReader],
+    links: Sequence[LinkShape],
     models: Models,
     project: str | None,
 ) -> dict[str, Any]:
@@ -130,11 +132,12 @@ def _current_fields(
     system = config.state.source_id or identity.system_identifier or "hidden"
     digests = open_hash_key(config.hash_key, around.environment, create=False)
     fields: dict[str, Any] = {**table_work.place_fields(system, identity.database, digests, project)}
-    for table, reader in zip(config.tables, readers, strict=True):
+    for table, reader in zip(config.entries, readers, strict=True):
         texts = [item for item in table.embeddings if item.vector is None and item.model]
         fingerprints = {item.property_name: models.identity(item.model or "").fingerprint for item in texts}
         key = [column.name for column in reader.shape.key]
-        fields |= table_fields(table, key, fingerprints, reader.shape.signatures)
+        here = [link.config for link in links if link.source.entry.label == table.label]
+        fields |= table_fields(table, key, fingerprints, reader.shape.signatures, here)
     return fields
 
 

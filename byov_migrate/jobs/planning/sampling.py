@@ -22,7 +22,7 @@ BERNOULLI_ROWS = 500_000
 """Up to here rows are drawn one by one, which reads every page; above it pages are drawn, and all their rows."""
 SPARE = 4
 """Drawn for each row wanted: rows of one page resemble each other, so only a part of each is taken."""
-_SAMPLED_KINDS = "rpm"  # a view and a foreign table cannot be sampled
+_SAMPLED_KINDS = "rpm"  # a view, a foreign table and the distinct values of a column cannot be sampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ def every_row(reader: TableReader, page_rows: int) -> Iterator[tuple[Row | Rejec
 
 
 def _spread(reader: TableReader, population: int, wanted: int) -> sql.Composable:
-    if population <= READ_WHOLE or reader.shape.kind not in _SAMPLED_KINDS:
+    is_relation = reader.shape.kind in _SAMPLED_KINDS and reader.shape.derived is None
+    if population <= READ_WHOLE or not is_relation:
         return sql.SQL("")
     method = sql.SQL("BERNOULLI" if population <= BERNOULLI_ROWS else "SYSTEM")
     share = min(100.0 * SPARE * wanted / population, 100.0)
