@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from byov_migrate.jobs.verify import Verification
 
 Skip = Annotated[
-    list[str] | None, typer.Option("--skip", help="Leave out a part: rows, values, vectors or text. Repeatable.")
+    list[str] | None, typer.Option("--skip", help="Leave out a part: rows, values, vectors, links or text. Repeatable.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Write the report there, with keys, as JSON (mode 0600).")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write the evidence there, as one page to read and print.")]

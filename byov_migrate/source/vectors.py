@@ -60,7 +60,9 @@ def check_vector(vector: Vector, dimension: int | None) -> Vector | Unfit:
     """The vector itself, or what makes it unusable. RushDB answers every exact search with 500 after a zero vector."""
     if dimension is not None and len(vector) != dimension:
         return Unfit("vector-dimension", f"the vector has dimension {len(vector)}, not {dimension}")
-    if _SURELY_FINE[0] < np.dot(vector, vector) < _SURELY_FINE[1]:  # NaN and infinity are not
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squared = np.dot(vector, vector)
+    if _SURELY_FINE[0] < squared < _SURELY_FINE[1]:  # NaN and infinity are not
         return vector
     if not np.isfinite(vector).all():
         return _NOT_FINITE

@@ -23,7 +23,7 @@ PAGE = read("docs/tutorial.md")
 STEPS = re.split(r"(?m)^## ", PAGE)[1:]
 KEY = "a-key-made-up-for-this"
 PLACE = "127.0.0.1:3999"
-JOBS = "SELECT id::text, title, location FROM job ORDER BY id"
+JOBS = "SELECT id::text, title, location FROM job ORDER BY job.id"
 POSTED_BY = "SELECT id::text, company_id::text FROM job"
 
 

@@ -135,7 +135,7 @@ LINKED = {
             ("Film", "ORIGINAL_LANGUAGE", "Language"): "SELECT count(original_language_id) FROM film",
             ("Film", "RATING", "Rating"): "SELECT count(rating) FROM film",
             ("Actor", "FILM", "Film"): "SELECT count(*) FROM film_actor",
-            ("Category", "FILM", "Film"): "SELECT count(*) FROM film_category",
+            ("Film", "CATEGORY", "Category"): "SELECT count(*) FROM film_category",
         },
     ),
     "music": (

@@ -45,7 +45,10 @@ def test_the_defaults_of_embeddings_models_nodes_and_links() -> None:
     model = config.models["jobs"]
     assert (model.device, model.long_text, model.dtype, model.normalize) == ("auto", "truncate", "auto", True)
     assert (model.document_prompt, model.query_prompt, model.max_tokens, model.batch_tokens) == ("", "", None, None)
-    assert (config.nodes[0].property_name, config.nodes[0].unused, config.links[0].unused) == ("name", "keep", "keep")
+    assert (config.nodes[0].property_name, config.nodes[0].unused) == ("name", "keep")
+    link = config.links[0]
+    assert (link.foreign_key, link.through, link.source_columns, link.target_columns) == (None, None, (), ())
+    assert (link.properties, link.source_end.column, link.target_end.label) == ((), "company", "Company")
 
 
 @pytest.mark.parametrize(
@@ -246,6 +249,7 @@ def test_durations_on_the_command_line() -> None:
         ("models.jobs.long_text", "cut"),
         ("models.jobs.max_tokens", 0),
         ("nodes", [{"label": "A", "table": "t", "column": "c", "unused": "drop"}]),
+        ("links", [{"type": "WORKS AT", "foreign_key": "t.k"}]),
     ],
 )
 def test_a_value_out_of_range_is_refused_at_its_path(path: str, value: object) -> None:
@@ -289,9 +293,33 @@ def test_filters_and_templates_are_parsed_once() -> None:
 def test_a_table_by_name_or_label() -> None:
     """As on the command line; another name lists what there is."""
     config = parse(given())
-    assert config.table("Job") is config.table("public.job") is config.tables[0]
+    assert config.table("Job") is config.table("public.job") is config.entries[0]
     with pytest.raises(ConfigurationError, match=r"there are: public\.job"):
         config.table("job")
+
+
+def test_tables_and_nodes_are_entries_in_their_order() -> None:
+    """A node is a table of one column, which is its key, with the filters of the table that its values come from."""
+    content = changed("tables.0.where", ["title is not null"], changed("tables.0.deleted_when", "gone is not null"))
+    content["nodes"] = [
+        {"label": "City", "table": "public.job", "column": "city", "unused": "remove"},
+        {"label": "Kind", "table": "public.other", "column": "kind", "property": "word"},
+    ]
+    config = parse(content)
+    job, city, kind = config.entries
+    assert (job.name, job.label, job.path, job.owner, job.distinct) == (
+        *("public.job", "Job", "tables[0]", "public.job", None),
+    )
+    assert (city.name, city.columns, city.key, city.path) == ("public.job.city", ("city",), ("city",), "nodes[0]")
+    assert (city.owner, city.distinct, city.unused, city.outgoing_name("city")) == (
+        "public.job",
+        "city",
+        "remove",
+        "name",
+    )
+    assert (city.where, city.deleted_when) == (job.where, job.deleted_when)
+    assert (kind.outgoing_name("kind"), kind.where, kind.unused, kind.path) == ("word", (), "keep", "nodes[1]")
+    assert config.table("City") is config.table("public.job.city") is city
 
 
 def test_a_configuration_cannot_be_changed() -> None:

@@ -75,6 +75,101 @@ def test_the_label_of_our_markers() -> None:
     collision(changed("tables.0.label", "ByovMigration"), "tables[0].label")
 
 
+def with_links(*links: dict[str, Any]) -> dict[str, Any]:
+    """Jobs, companies and cities, so linked."""
+    content = with_embedding()
+    content["tables"].append({"name": "public.company", "label": "Company", "columns": ["id"]})
+    content["nodes"] = [{"label": "City", "table": "public.job", "column": "city"}]
+    content["links"] = list(links)
+    return content
+
+
+BY_VALUE = {"type": "AT", "source": "Job.company_id", "target": "Company.id"}
+THROUGH = {"type": "KNOWS", "source": "Job", "target": "Company", "through": "public.knows"}
+BY_KEY = {"type": "OF", "foreign_key": "public.job.job_company"}
+
+
+def test_links_of_every_way_are_taken() -> None:
+    """One type may lead from two labels."""
+    back = {"type": "AT", "source": "Company.city", "target": "City.name"}
+    assert len(parse(with_links(BY_VALUE, THROUGH, BY_KEY, back)).links) == 4
+
+
+@pytest.mark.parametrize(("side", "text"), [("source", "Jobb.company_id"), ("target", "Compani.id")])
+def test_a_link_to_a_label_that_is_not_there(side: str, text: str) -> None:
+    """With the nearest that is."""
+    nearest = {"source": "Job", "target": "Company"}[side]
+    collision(with_links({**BY_VALUE, side: text}), f"links[0].{side}", f'did you mean "{nearest}"?')
+
+
+def test_a_join_table_between_labels_that_are_not_there() -> None:
+    """The label stands alone there."""
+    assert [line.partition(":")[0] for line in mistakes(with_links({**THROUGH, "source": "A", "target": "B"}))] == [
+        "links[0].source",
+        "links[0].target",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (BY_VALUE, {"type": "AT", "source": "Job.city", "target": "City.name"}),
+        (THROUGH, {**THROUGH, "target": "City"}),
+        (BY_KEY, {**BY_KEY, "foreign_key": "public.job.job_other"}),
+    ],
+    ids=["by value", "through", "by key"],
+)
+def test_two_links_of_one_type_from_one_label(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """A record has one property for a type, and what is removed is told by type and label."""
+    collision(with_links(first, second), "links[1].type", "links[0]", "another type")
+
+
+def test_a_withheld_column_that_a_link_would_send() -> None:
+    """Rows carry what they are joined by."""
+    content = with_links({"type": "SAYS", "source": "Job.body", "target": "City.name"})
+    collision(content, "links[0].source", "tables[0].embeddings[0].text", "body")
+
+
+def test_a_withheld_column_that_a_link_would_have_as_a_property() -> None:
+    """A join table may be migrated too, and keep a text at home."""
+    content = with_links({**THROUGH, "properties": ["note"]})
+    note = {"property": "vec", "text": "{note}", "model": "jobs"}
+    content["tables"].append({"name": "public.knows", "label": "Knows", "columns": ["id"], "embeddings": [note]})
+    collision(content, "links[0].properties", "tables[2].embeddings[0].text", "note")
+
+
+@pytest.mark.parametrize("name", ["byovKey", "__id", "$x", "data", ""])
+def test_a_reserved_property_of_a_link_or_a_node(name: str) -> None:
+    """As of a record."""
+    collision(with_links({**THROUGH, "properties": ["since", name]}), "links[0].properties", "reserved")
+    content = with_links()
+    content["nodes"][0]["property"] = name
+    collision(content, "nodes[0].property", "reserved")
+
+
+@pytest.mark.parametrize(
+    ("link", "word"),
+    [
+        ({"type": "X"}, "needs foreign_key"),
+        ({"type": "X", "source": "Job.a"}, "needs foreign_key"),
+        ({"type": "X", "through": "t"}, "needs foreign_key"),
+        ({**BY_KEY, "source": "Job.a"}, "take the other keys out"),
+        ({**BY_KEY, "through": "t"}, "take the other keys out"),
+        ({**BY_KEY, "properties": ["since"]}, "take the other keys out"),
+        ({**THROUGH, "source": "Job.id"}, "labels without a column"),
+        ({**BY_VALUE, "properties": ["since"]}, "add through"),
+        ({**BY_VALUE, "source_columns": ["a"]}, "add through"),
+        ({**BY_VALUE, "target_columns": ["a"]}, "add through"),
+        ({**BY_VALUE, "source": "Job"}, "Label.column"),
+        ({**BY_VALUE, "target": "Company."}, "Label.column"),
+    ],
+    ids=str,
+)
+def test_a_link_is_said_in_one_way(link: dict[str, Any], word: str) -> None:
+    """Keys of two ways leave open which one is meant."""
+    collision(with_links(link), "links[0]", word)
+
+
 def test_a_withheld_column_that_a_node_would_send() -> None:
     """A node holds the value itself."""
     content = with_embedding()

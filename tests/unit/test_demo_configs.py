@@ -73,7 +73,7 @@ def test_the_example_has_every_section() -> None:
 
 def test_every_line_of_the_example_may_be_switched_on() -> None:
     """A value that is shown behind # is valid where it stands; keys that replace others are left out."""
-    instead_of_others = "vector|foreign_key|through"
+    instead_of_others = "vector|foreign_key|through|source_columns|target_columns|properties"
     text = re.sub(rf"(?m)^#(?!{instead_of_others})(?=\w+ = )", "", (CONFIGS / "jobs.toml").read_text(encoding="utf-8"))
     config = parse_config(tomllib.loads(text), {}, base=CONFIGS, stem="jobs")
     assert config.tables[0].changed_by == "updated_at"

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import math
 import struct
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byov_migrate.digests import PROBES, SLICES, Digests, probe_scores
-from byov_migrate.records import Outgoing
+from byov_migrate.records import Outgoing, Refs
 
 KEY = bytes(range(32))
+Identity: TypeAlias = tuple[str, str, tuple[str | None, ...], Refs]
 DIGESTS = Digests(KEY)
 
 
@@ -147,26 +149,40 @@ def test_vector_hash_frozen() -> None:
 
 def test_batch_id_spelled_out() -> None:
     """State, then key, hash and text hashes of each row in order; a missing text hash is an empty field."""
-    rows = [("1", "h1", ("t1", None)), ("~x", "h2", (None, None))]
+    rows: list[Identity] = [("1", "h1", ("t1", None), {}), ("~x", "h2", (None, None), {})]
     message = framed(b"state", b"1", b"h1", b"t1", b"", b"~x", b"h2", b"", b"")
     assert DIGESTS.batch_id("state", rows) == keyed(b"byov-batch-1\0" + message)[:16]
 
 
+def test_batch_id_with_refs_spelled_out() -> None:
+    """Behind a row's own: each link's type, by name, and the keys that it leads to."""
+    rows: list[Identity] = [("1", "h1", ("t1",), {"WANTS": ("a", "b"), "AT": ("7",)}), ("2", "h2", (None,), {})]
+    message = framed(b"state", b"1", b"h1", b"t1", b"AT", b"7", b"WANTS", b"a", b"b", b"2", b"h2", b"")
+    assert DIGESTS.batch_id("state", rows) == keyed(b"byov-batch-1\0" + message)[:16]
+
+
 def test_batch_id_frozen() -> None:
-    """As in the first release."""
-    assert DIGESTS.batch_id("state", [("1", "h1", ("t1",))]) == "922b880d4aeeafc4"
+    """As in the first release; a row without links is named as before there were any."""
+    assert DIGESTS.batch_id("state", [("1", "h1", ("t1",), {})]) == "922b880d4aeeafc4"
+    refs = {"WANTS": ("a", "b"), "AT": ("7",)}
+    assert DIGESTS.batch_id("state", [("1", "h1", ("t1",), refs)]) == "40b116ec44f7c301"
 
 
 def test_batch_id_depends_on_state_order_and_content() -> None:
     """Two states, or two different batches, must never share a name: a batch is looked for by it."""
-    row, other = ("1", "h", ("t",)), ("2", "h", ("t",))
+    row: Identity = ("1", "h", ("t",), {})
+    other: Identity = ("2", "h", ("t",), {})
     names = [
         DIGESTS.batch_id("state", [row, other]),
         DIGESTS.batch_id("state", [other, row]),
         DIGESTS.batch_id("other", [row, other]),
         DIGESTS.batch_id("state", [row]),
-        DIGESTS.batch_id("state", [("1", "h", (None,)), other]),
-        DIGESTS.batch_id("state", [("1", "changed", ("t",)), other]),
+        DIGESTS.batch_id("state", [("1", "h", (None,), {}), other]),
+        DIGESTS.batch_id("state", [("1", "changed", ("t",), {}), other]),
+        DIGESTS.batch_id("state", [("1", "h", ("t",), {"AT": ("7",)}), other]),
+        DIGESTS.batch_id("state", [("1", "h", ("t",), {"AT": ("8",)}), other]),
+        DIGESTS.batch_id("state", [("1", "h", ("t",), {"IN": ("7",)}), other]),
+        DIGESTS.batch_id("state", [row, ("2", "h", ("t",), {"AT": ("7",)})]),
     ]
     assert len(set(names)) == len(names)
 

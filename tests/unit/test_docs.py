@@ -19,18 +19,20 @@ from byov_migrate.source.values import Unfit
 from byov_migrate.target.provision import Marker
 from scripts.config_schema import section_of
 from tests.documents import DOCUMENTS, NAMES, ROOT, prose, read
+from tests.unit.link_shapes import carried
 
 
 def written_properties() -> set[str]:
     """Names of all that is written beside the columns, P standing for the embedding's property."""
     embedding = EmbeddingConfig(property="P", vector="embedding")
     table = TableConfig(name="public.job", label="Job", columns=("id",), embeddings=(embedding,))
-    composer = Composer(table, Digests(b"k" * 32), "state", (None,))
+    links = (carried("TYPE"),)
+    composer = Composer(table, Digests(b"k" * 32), "state", (None,), links)
     vector = np.ones(3, dtype=np.float32)
-    document = composer.document(Row("1", ("1",), {"id": 1}, (vector,)))
+    document = composer.document(Row("1", ("1",), {"id": 1}, (vector,), refs={"TYPE": ("2",)}))
     batch = composer.batch([Embedded(document, (vector,), ((0.5, 0.5, 0.5),))], ())
     properties = set(batch.rows[0].document.properties)
-    assert properties == {item.property_name for item in leaving(table)}
+    assert properties == {item.property_name for item in leaving(table, links)}
     return properties - {"id"}
 
 

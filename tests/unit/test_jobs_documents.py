@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from byov_migrate.config import EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.jobs.documents import Composer, leaving, staying
-from byov_migrate.records import Content, Document, Embedded, Outgoing, Position, Row, Vector
+from byov_migrate.records import Content, Document, Embedded, Outgoing, Position, Refs, Row, Vector
+from tests.unit.link_shapes import carried, two_labels
 
 DIGESTS = Digests(b"k" * 32)
 CANARY = "canary-5f0c"
@@ -125,7 +126,7 @@ def test_the_parts_of_a_body() -> None:
         "byovKey": "7",
         "byovHash": document.hash,
         "byovSlice": DIGESTS.slice_of("7"),
-        "byovBatch": DIGESTS.batch_id("state", [("7", document.hash, (text_hash,))]),
+        "byovBatch": DIGESTS.batch_id("state", [("7", document.hash, (text_hash,), {})]),
     }
 
 
@@ -165,3 +166,53 @@ def test_the_list_says_what_becomes_of_the_key(*, hashed: bool, origin: str) -> 
     """Keys can be customer numbers."""
     table = table_of().model_copy(update={"hash_key_values": hashed})
     assert {item.property_name: item.origin for item in leaving(table)}["byovKey"] == origin
+
+
+LINKS = (carried("AT"), carried("WANTS", is_list=True))
+
+
+def linked(refs: Refs) -> Document:
+    """The document of a job that leads somewhere, its batch named."""
+    composer = Composer(two_labels().entries[0], DIGESTS, "state", (), LINKS)
+    document = composer.document(Row("7", ("7",), {"id": "7"}, (), refs=refs))
+    return composer.batch([Embedded(document, (), ())], []).rows[0].document
+
+
+@pytest.mark.parametrize(
+    ("refs", "sent"),
+    [
+        ({"AT": ("1",), "WANTS": ("1", "~2")}, {"byovRef_AT": "1", "byovRef_WANTS": ["1", "~2"]}),
+        ({"WANTS": ("1",)}, {"byovRef_WANTS": ["1"]}),
+        ({}, {}),
+    ],
+    ids=["both", "a list of one", "none"],
+)
+def test_a_body_holds_the_keys_that_a_row_leads_to(refs: Refs, sent: dict[str, Outgoing]) -> None:
+    """A list stays one, however short; NULL leads nowhere and is no property. None of it is in the record's hash."""
+    document = linked(refs)
+    assert {name: value for name, value in document.properties.items() if name.startswith("byovRef")} == sent
+    assert (document.refs, document.hash) == (refs, DIGESTS.record_hash({"id": "7"}))
+    assert document.properties["byovBatch"] == DIGESTS.batch_id("state", [("7", document.hash, (), refs)])
+
+
+def test_the_list_of_what_leaves_names_what_links_send() -> None:
+    """With all of them set, body and list are one."""
+    table = two_labels().entries[0]
+    listed = {item.property_name: item.origin for item in leaving(table, LINKS)}
+    assert set(listed) == set(linked({"AT": ("1",), "WANTS": ("1",)}).properties)
+    assert listed["byovRef_AT"] == "the key of the Company it leads to"
+    assert not any(name.startswith("byovRef") for name in (item.property_name for item in leaving(table)))
+
+
+def test_the_list_says_where_a_nodes_property_comes_from() -> None:
+    """A record for each value is not a row."""
+    entry = two_labels(nodes=[{"label": "City", "table": "public.job", "column": "city", "property": "title"}]).entries[
+        2
+    ]
+    assert {item.property_name: item.origin for item in leaving(entry)} == {
+        "title": "each value of column city of public.job",
+        "byovKey": "the key",
+        "byovHash": "keyed hash of the columns above",
+        "byovBatch": "name of the batch",
+        "byovSlice": "keyed hash of the key",
+    }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from byov_migrate.jobs.prefetch import prefetch
+from byov_migrate.jobs.prefetch import beside, prefetch
 
 
 def running() -> list[str]:
@@ -102,3 +103,33 @@ def test_an_error_passes_through_two_stages() -> None:
         assert next(second) == 1
         with pytest.raises(KeyError, match="broken"):
             next(second)
+
+
+def test_tasks_run_beside_in_order_and_their_errors_come_with_their_results() -> None:
+    """The second one may use what the first one made."""
+    main = threading.current_thread().name
+    with beside("test", threading.Event()) as worker:
+        first = worker.submit(lambda: threading.current_thread().name)
+        second = worker.submit(lambda: first.result() != main)
+        broken = worker.submit(int, "no number")
+        assert second.result()
+        with pytest.raises(ValueError, match="invalid literal"):
+            broken.result()
+    assert running() == []
+
+
+def test_leaving_tells_the_task_under_way_and_drops_the_others() -> None:
+    """Whoever leaves by an error must not wait for all that was planned, nor close what is still used."""
+    unwanted, begun = threading.Event(), threading.Event()
+
+    def task() -> bool:
+        begun.set()
+        return unwanted.wait(10)
+
+    with contextlib.suppress(KeyError), beside("test", unwanted) as worker:
+        under_way, later = worker.submit(task), worker.submit(task)
+        assert begun.wait(10)
+        raise KeyError
+    assert under_way.result(0)
+    assert later.cancelled()
+    assert running() == []

@@ -11,16 +11,23 @@ import pytest
 from byov_migrate.config import parse_config
 from byov_migrate.jobs.documents import plan_digest
 
+NODE = {"label": "City", "table": "job", "column": "city"}
+LINK = {"type": "LIKE", "through": "alike"}
+
 
 def digest(**changed: Any) -> str:
-    """Of one table; `table`, `embedding`, `model`, `target` overlay it."""
+    """Of one table, node and link; `table`, `embedding`, `model`, `target`, `node`, `link` overlay it."""
     embedding = {"property": "vec", "text": "{title}\n{body}", "model": "m", **changed.get("embedding", {})}
     table = {"name": "job", "label": "Job", "columns": ["id", "title"], "where": ["status = open"]}
+    table |= changed.get("table", {})
+    link = {**LINK, "source": table["label"], "target": table["label"], **changed.get("link", {})}
     content = {
         "source": {"dsn": {"env": "DSN"}},
         "target": {"url": "http://localhost", "api_key": {"env": "KEY"}, **changed.get("target", {})},
         "models": {"m": {"path": "model", **changed.get("model", {})}},
-        "tables": [{**table, "embeddings": [embedding], **changed.get("table", {})}],
+        "tables": [{**table, "embeddings": [embedding]}],
+        "nodes": [{**NODE, **changed.get("node", {})}],
+        "links": [link],
     }
     return plan_digest(parse_config(content, {}, base=Path("/"), stem="jobs"))
 
@@ -49,6 +56,14 @@ def test_it_is_short_enough_to_compare_by_eye() -> None:
         {"embedding": {"text": "{title}"}},
         {"embedding": {"property": "other"}},
         {"embedding": {"spare": False}},
+        {"node": {"label": "Place"}},
+        {"node": {"column": "town"}},
+        {"node": {"property": "title"}},
+        {"link": {"type": "RESEMBLES"}},
+        {"link": {"target": "City"}},
+        {"link": {"through": "other"}},
+        {"link": {"source_columns": ["a"]}},
+        {"link": {"properties": ["degree"]}},
     ],
     ids=str,
 )
@@ -65,6 +80,7 @@ def test_what_leaves_or_stays_cannot_change_under_it(changed: dict[str, Any]) ->
         {"model": {"device": "cpu"}},
         {"table": {"reject_ceiling": 5}},
         {"table": {"sweep_every": "2h"}},
+        {"node": {"unused": "remove"}},
     ],
     ids=str,
 )

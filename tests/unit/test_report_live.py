@@ -34,6 +34,13 @@ def test_without_a_terminal_there_is_one_line_a_minute() -> None:
     assert lines[1] == "Job: 60 of 1,200 confirmed, 10.0 rows/s, 1:54 left, embedding is the slowest stage (97% busy)"
 
 
+def test_a_verify_counts_what_was_compared() -> None:
+    """It confirms nothing: that is the word for what was written and read back."""
+    shown, stream, _ = live()
+    shown.progress(Progress("public.job", "Job", 60, 1200, 0, 10.0, "reading the target", 1.0))
+    assert "60 of 1,200 compared" in stream.getvalue()
+
+
 def test_without_a_rate_no_time_is_promised() -> None:
     """At the start nothing is known."""
     shown, stream, _ = live()

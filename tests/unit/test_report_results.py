@@ -31,7 +31,7 @@ from byov_migrate.jobs.demo.run import DemoResult, DemoSearch
 from byov_migrate.jobs.linking import LinkResult
 from byov_migrate.jobs.pipeline import Totals
 from byov_migrate.jobs.search import SearchResult
-from byov_migrate.jobs.status import Status, TableStatus
+from byov_migrate.jobs.status import LinkStatus, Status, TableStatus
 from byov_migrate.jobs.verify import TableVerification, Verification
 from byov_migrate.report import results
 from byov_migrate.report.live import clock_text, size_text
@@ -255,11 +255,14 @@ def test_a_status_shows_positions_and_runs_in_utc(capsys: pytest.CaptureFixture[
     )
     run = {"id": "0123456789abcdef", "started_at": 0.0, "command": "backfill", "exit_code": None}
     event = {"at": 60.0, "action": "planned", "fields": {"rows": 5}}
-    results.print_status(Status("state", tables, (run, {**run, "exit_code": 3}), (event,), 5.0))
+    links = (LinkStatus("Job.AT", 1998, 2, 1, (("7", "42"),)), LinkStatus("Job.UNDER", 0, 0, 0, ()))
+    results.print_status(Status("state", tables, links, (run, {**run, "exit_code": 3}), (event,), 5.0))
     out = capsys.readouterr().out
     assert "Job: 998 of 1,000 rows stored, 2 of 3 ranges, 2 rejected, 1 batches unsettled" in out
     assert "synced 1970-01-01 01:00:00Z, deletes last looked for 1970-01-01 00:00:00Z" in out
     assert "Other: not started" in out
+    assert "Job.AT: 1,998 links stand, 2 to be made, 1 lead to no record\n  7 to 42, which is no record\n" in out
+    assert "Job.UNDER: 0 links stand\n" in out
     assert "run 01234567  1970-01-01 00:00:00Z  backfill   at work or killed" in out
     assert "ended 3" in out
     assert '1970-01-01 00:01:00Z  planned  {"rows": 5}' in out

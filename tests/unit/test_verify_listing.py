@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from byov_migrate.digests import SLICES
 from byov_migrate.records import Vector
-from byov_migrate.target.listing import LARGE_BYTES, SLOW_S, Effort, Lister, first_width, next_width
+from byov_migrate.target.listing import LARGE_BYTES, SLOW_S, Effort, Lister, Scored, first_width, next_width
 from byov_migrate.target.retry import Patience
 from byov_migrate.target.wire import Index, Stored, Where, Wire
 
@@ -50,10 +51,11 @@ def test_a_chunk_is_never_less_than_a_slice_nor_more_than_all() -> None:
 
 @dataclass
 class ScriptedWire:
-    """Answers finds and searches from lists."""
+    """Answers finds and searches from lists. answers: of one search after the other, in place of what is searchable."""
 
     all_records: list[Stored]
-    searchable: set[str]
+    searchable: set[str] = field(default_factory=set)
+    answers: list[list[Stored]] = field(default_factory=list)
     searches: list[int] = field(default_factory=list)
 
     def find(self, _label: str, where: Where, *, limit: int, skip: int = 0) -> tuple[list[Stored], int]:
@@ -68,6 +70,8 @@ class ScriptedWire:
         """Those with a vector."""
         assert where
         self.searches.append(limit)
+        if self.answers:
+            return self.answers.pop(0)
         return [record for record in self.all_records if record.record_id in self.searchable][:limit]
 
 
@@ -76,15 +80,15 @@ class Kept:
     """A sink that keeps ids."""
 
     ids: list[str] = field(default_factory=list)
-    scored: list[tuple[int, int, int]] = field(default_factory=list)
+    scored: list[tuple[int, Scored]] = field(default_factory=list)
 
     def records(self, found: Sequence[Stored]) -> None:
         """Keep the ids."""
         self.ids += [record.record_id for record in found]
 
-    def scores(self, number: int, probe: int, found: Sequence[Stored]) -> None:
-        """Keep how many."""
-        self.scored.append((number, probe, len(found)))
+    def scores(self, number: int, found: Iterable[Scored]) -> None:
+        """Keep them."""
+        self.scored += [(number, scored) for scored in found]
 
 
 def stored(number: int, *, has_text: bool) -> Stored:
@@ -106,7 +110,33 @@ def test_records_without_a_vector_are_listed_once() -> None:
     kept = Kept()
     lister(wire).read(["00"], kept)
     assert kept.ids == ["r1", "r2"]
-    assert kept.scored == [(0, 0, 1), (0, 1, 1), (0, 2, 1)]
+    assert kept.scored == [(0, ("1", "r1", (0.5, 0.5, 0.5)))]
+
+
+def test_scores_belong_to_their_records_whatever_the_order_of_each_answer() -> None:
+    """The nearest comes first, and that is another one for each probe; one that is gone meanwhile has no score."""
+    first, second, third = (replace(stored(n, has_text=True), score=n / 10) for n in (1, 2, 3))
+    answers = [[third, first, second], [first, replace(third, score=0.9)], [second, third]]
+    wire = ScriptedWire([first, second, third], answers=answers)
+    kept = Kept()
+    lister(wire).read(["00"], kept)
+    assert kept.ids[:3] == ["r1", "r2", "r3"]
+    assert [scored for _, scored in kept.scored] == [
+        ("1", "r1", (0.1, 0.1, None)),
+        ("2", "r2", (0.2, None, 0.2)),
+        ("3", "r3", (0.3, 0.9, 0.3)),
+    ]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_search_for_cycles_is_as_it_was_afterwards(*, enabled: bool) -> None:
+    """Whoever embeds this package may have turned it off."""
+    (gc.enable if enabled else gc.disable)()
+    try:
+        lister(ScriptedWire([stored(1, has_text=True)], {"r1"})).read(["00"], Kept())
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
 
 
 def test_a_record_that_lost_its_vector_is_seen_by_going_through_all() -> None:
