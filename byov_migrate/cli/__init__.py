@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from byov_migrate.cli import keeping, models, moving, proving, searching, starting, syncing, trying, undoing
+from byov_migrate.cli import adopting, keeping, models, moving, proving, searching, starting, syncing, trying, undoing
 
 __all__ = ["app", "main"]
 
@@ -35,6 +35,7 @@ app.command()(moving.backfill)
 app.command()(syncing.sync)
 app.command()(proving.verify)
 app.command()(undoing.remove)
+app.command()(adopting.adopt)
 app.command()(searching.search)
 app.command()(moving.show)
 app.command()(moving.status)

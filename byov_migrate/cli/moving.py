@@ -43,6 +43,10 @@ def backfill(
     options: Options,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Stop once this many rows are stored.")] = None,
     table: Annotated[list[str] | None, typer.Option("--table", help="Only this table. Repeatable.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="First write stored records as edited settings say.")] = False,
+    confirm_deletes: Annotated[
+        bool, typer.Option("--confirm-deletes", help="With changed settings: delete, however many rows they leave out.")
+    ] = False,
 ) -> None:
     """Bring all rows into RushDB. Killed or stopped, run it again: it goes on."""
     from byov_migrate.report.results import print_backfill
@@ -50,7 +54,14 @@ def backfill(
     def job(around: Surroundings) -> Any:
         from byov_migrate.jobs.backfill import backfill as carry_out
 
-        return carry_out(options.load(), limit=limit, tables=table or (), surroundings=around)
+        return carry_out(
+            options.load(),
+            limit=limit,
+            tables=table or (),
+            apply=apply,
+            confirm_deletes=confirm_deletes,
+            surroundings=around,
+        )
 
     run_job("backfill", options, job, print_backfill)
 

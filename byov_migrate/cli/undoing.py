@@ -48,10 +48,10 @@ def _typed_label(extent: Extent, stop: Event) -> str | None:
     if not sys.stdin.isatty():
         return None
     print_question(extent.label)
-    return _line(stop)
+    return typed_line(stop)
 
 
-def _line(stop: Event) -> str | None:
+def typed_line(stop: Event) -> str | None:
     """A line from the terminal, None at its end. A signal ends the wait, which `input` would sleep through."""
     from byov_migrate.errors import Interrupted
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import DifferencesFound
+from byov_migrate.jobs.apply import begin_apply, catch_up
 from byov_migrate.jobs.documents import leaving, staying
 from byov_migrate.jobs.linking import LinkResult, link_all
 from byov_migrate.jobs.moving import Extent, Mover, move, mover, unstored
@@ -15,9 +16,11 @@ from byov_migrate.jobs.pipeline import Totals
 from byov_migrate.jobs.ranges import page_rows_for, range_pages
 from byov_migrate.jobs.stages import Stopwatch
 from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.jobs.sync import TableSync
 from byov_migrate.jobs.table_work import Models, TableWork
 from byov_migrate.records import Page
 from byov_migrate.source import NoStrategy
+from byov_migrate.state.scope import Difference
 from byov_migrate.target import provision
 
 RANGE_ROWS = 10_000
@@ -50,11 +53,14 @@ class BackfillResult:
 
     tables: tuple[TableResult, ...]
     links: tuple[LinkResult, ...] = ()
+    changes: tuple[Difference, ...] = ()  # of the settings, that this run was the first to apply
+    applied: tuple[TableSync, ...] = ()  # tables whose records lagged behind the settings, and what was done with them
 
     @property
     def exit_code(self) -> int:
         """3 when this run rejected rows that were not rejected before."""
-        return 3 if any(table.this_run.rejected_new for table in self.tables) else 0
+        new = [table.this_run.rejected_new for table in self.tables] + [table.rejected_new for table in self.applied]
+        return 3 if any(new) else 0
 
 
 def backfill(
@@ -62,19 +68,25 @@ def backfill(
     *,
     limit: int | None = None,
     tables: Sequence[str] = (),
+    apply: bool = False,
+    confirm_deletes: bool = False,
     surroundings: Surroundings | None = None,
 ) -> BackfillResult:
     """Bring every row of the chosen tables (all by default) into RushDB; stored rows are left alone.
 
-    limit: stop, complete as far as it goes, once this many rows of each table are stored. Raise the errors of
+    limit: stop, complete as far as it goes, once this many rows of each table are stored. apply: first write stored
+    rows again as the settings say that were changed since; one that was killed goes on in any later run.
+    confirm_deletes: then delete, however many rows the settings do not select any more. Raise the errors of
     `errors.py`; on Interrupted everything that was in flight is settled.
     """
     around = surroundings or Surroundings()
     chosen = config.chosen(tables)
     with opened(config, "backfill", around) as ends:
         models = Models(config, around.log)
+        changes = begin_apply(ends, chosen, models) if apply else []
+        applied = catch_up(ends, chosen, models, confirm_deletes=confirm_deletes)
         moved = tuple(_backfill_table(ends, table, models, limit) for table in chosen)
-        result = BackfillResult(moved, link_all(ends))
+        result = BackfillResult(moved, link_all(ends), tuple(changes), applied)
         ends.finish(result.exit_code, {table.table: _summary(table) for table in result.tables})
     return result
 

@@ -12,16 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from byov_migrate.config import TableConfig
 from byov_migrate.errors import Interrupted, TooLarge
 from byov_migrate.jobs.opening import Ends
 from byov_migrate.jobs.ranges import again_and_again
 from byov_migrate.jobs.recovery import still_under_way_s
 from byov_migrate.source import LinkShape, Paired, PairReader
+from byov_migrate.state.forgetting import label_of
 from byov_migrate.state.links import Edge, LinkRow
 from byov_migrate.state.store import portions
 from byov_migrate.target import provision
 from byov_migrate.target.asking import Asker
-from byov_migrate.target.linking import Linker
+from byov_migrate.target.linking import IDS, Linker
 from byov_migrate.target.pace import Pace
 from byov_migrate.target.wire import LinkPlace
 
@@ -58,12 +60,45 @@ def register_links(ends: Ends) -> None:
     known = set(ends.state.links.names())
     new = [link for link in ends.links if link.name not in known]
     if new:
-        ends.state.links.register(
-            [
-                LinkRow(link.name, link.type, link.source.entry.name, link.target.entry.name, link.is_carried)
-                for link in new
-            ]
-        )
+        ends.state.links.register([_row_of(link) for link in new])
+
+
+def _row_of(link: LinkShape) -> LinkRow:
+    return LinkRow(link.name, link.type, link.source.entry.name, link.target.entry.name, link.is_carried)
+
+
+def drop_links(ends: Ends, entry: TableConfig) -> None:
+    """Remove the links from this table that the configuration does not have any more, and forget them.
+
+    By the keys that the records hold, so before these are written over. Raise Interrupted after a stop.
+    """
+    configured = {link.name: _row_of(link) for link in ends.links}
+    applying = ends.state.scope.applying(entry.name)
+    anew = applying.links if applying else frozenset()
+    gone = [row for row in ends.state.links.rows(entry.name) if configured.get(row.name) != row or row.name in anew]
+    if gone:
+        require_quiet(ends)
+        ends.state.links.begin_calls()
+        linker = linker_for(ends)
+        for row in gone:
+            _drop(ends, linker, entry, row)
+        ends.state.links.end_calls()
+    ends.state.scope.links_made_anew(entry.name)
+
+
+def _drop(ends: Ends, linker: Linker, entry: TableConfig, row: LinkRow) -> None:
+    target = label_of(ends.state.scope.fields(), row.target_table)  # without one its records are gone, and so are links
+    edges = ends.state.links.edges(row.name) if target is not None else []
+    place = LinkPlace(row.type, entry.label, target or "", f"byovRef_{row.type}")
+    by_source = [(source_id, list(some)) for source_id, some in groupby(edges, key=lambda edge: edge.source_id)]
+    for some in portions(by_source, IDS) if row.carried else ():
+        _require_going(ends)
+        linker.part(place, [source_id for source_id, _ in some])
+    for source_id, leading in by_source if not row.carried else ():
+        _require_going(ends)
+        linker.unlink(place, source_id, [edge.target_id for edge in leading])
+    ends.state.links.forget(row.name)
+    ends.note("links-removed", link=row.name, links=len(edges))
 
 
 def linker_for(ends: Ends) -> Linker:
@@ -84,18 +119,31 @@ def require_quiet(ends: Ends) -> None:
     ends.state.links.end_calls()
 
 
-def link_all(ends: Ends) -> tuple[LinkResult, ...]:
+def link_all(ends: Ends, *, told: bool = True) -> tuple[LinkResult, ...]:
     """Make and prove every link between stored records. Raise Interrupted between two requests after a stop.
 
-    Raise DifferencesFound when RushDB does not hold a link that it accepted.
+    told: also of links about which there was nothing to do, which takes counting all of them. Raise DifferencesFound
+    when RushDB does not hold a link that it accepted.
     """
-    if not ends.links:
-        return ()
-    ends.state.links.begin_calls()
+    at_work = [link for link in ends.links if _is_unsettled(ends, link)]
+    chosen = ends.links if told else at_work
+    if at_work:
+        ends.state.links.begin_calls()
     linker = linker_for(ends)
-    results = tuple(_link(ends, linker, link) for link in ends.links)
-    ends.state.links.end_calls()
+    results = tuple(_link(ends, linker, link) for link in chosen)
+    if at_work:
+        ends.state.links.end_calls()
     return results
+
+
+def _is_unsettled(ends: Ends, link: LinkShape) -> bool:
+    """Whether a link is to be made or removed. Independent of how many there are, but for one scan of a join table."""
+    if ends.state.links.has_loose(link.name):
+        return True
+    if not isinstance(link.way, Paired):
+        return False
+    now = again_and_again(PairReader(ends.session, link, link.way, ends.digests).sum, ends.patience)
+    return ends.state.links.pair_sum(link.name) != (now.pairs, now.checksum)
 
 
 def _link(ends: Ends, linker: Linker, link: LinkShape) -> LinkResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -10,8 +10,8 @@ from byov_migrate.config import TableConfig
 from byov_migrate.errors import Refused
 from byov_migrate.jobs import table_work
 from byov_migrate.jobs.documents import Composer, plan_digest
-from byov_migrate.jobs.embedding import Embedder
-from byov_migrate.jobs.linking import place_of, register_links, require_quiet
+from byov_migrate.jobs.embedding import Embedder, EmbeddingPlan
+from byov_migrate.jobs.linking import drop_links, place_of, register_links, require_quiet
 from byov_migrate.jobs.opening import Ends
 from byov_migrate.jobs.pipeline import Pipeline, TableFlow, Totals
 from byov_migrate.jobs.recovery import settle_intents
@@ -81,6 +81,25 @@ def _require_whole_ledger(ends: Ends, work: TableWork) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A table and its ends as they are now; nothing is compared or claimed yet."""
+
+    reader: TableReader
+    plans: tuple[EmbeddingPlan, ...]
+    places: Mapping[str, str]
+
+
+def looked_at(ends: Ends, table: TableConfig, models: Models, *, lazily: bool) -> Seen:
+    """Read the catalog, the models' files and the list of indexes. Raise ConfigurationError for what does not fit."""
+    known = ends.patience.retry(ends.wire.indexes)
+    reader = ends.reader(table, {item.property_name: item.dimension for item in known if item.label == table.label})
+    plans = table_work.embedding_plans(table, reader, models, ends.digests, lazily=lazily)
+    project = known[0].project if known else None
+    places = table_work.place_fields(ends.system, ends.source_identity.database, ends.digests, project)
+    return Seen(reader, plans, places)
+
+
 def prepare(
     ends: Ends, table: TableConfig, models: Models, *, lazily: bool = False, accept_source: bool = False
 ) -> TableWork:
@@ -90,14 +109,11 @@ def prepare(
     are now, and it is said what they were.
     """
     _note_digest(ends)
-    known = ends.patience.retry(ends.wire.indexes)
-    reader = ends.reader(table, {item.property_name: item.dimension for item in known if item.label == table.label})
-    plans = table_work.embedding_plans(table, reader, models, ends.digests, lazily=lazily)
-    project = known[0].project if known else None
-    places = table_work.place_fields(ends.system, ends.source_identity.database, ends.digests, project)
+    seen = looked_at(ends, table, models, lazily=lazily)
+    reader, plans = seen.reader, seen.plans
     if accept_source:
         _accept_source(ends, table, reader)
-    fields = table_work.settle_scope(ends.state, table, reader, plans, places, ends.links)
+    fields = table_work.settle_scope(ends.state, table, reader, plans, seen.places, ends.links)
     indexes = table_work.occupy(ends.wire, ends.patience, ends.state, table, plans, ends.source_name(table))
     if indexes:
         fields["target.project"] = indexes[0].project
@@ -105,6 +121,8 @@ def prepare(
     if ends.server.kind == "cloud":
         provision.try_paid_queries(ends.wire, ends.patience, table.label, indexes)
     mode = table_work.write_mode(ends.config, ends.server)
+    if ends.state.scope.applying(table.name):
+        drop_links(ends, table)
     register_links(ends)
     links = tuple(map(place_of, reader.links))
     destination = Destination(table.label, indexes, mode, tuple(plan.probes for plan in plans), links=links)

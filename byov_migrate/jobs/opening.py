@@ -15,6 +15,7 @@ from byov_migrate.errors import Busy, MigrationError, Refused
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.source import LinkShape, Session, SourceIdentity, TableReader
 from byov_migrate.state import State, open_state
+from byov_migrate.state.adopting import made_anew, require_empty
 from byov_migrate.state.keyfile import open_hash_key
 from byov_migrate.state.lock import run_lock
 from byov_migrate.target import provision
@@ -105,6 +106,26 @@ def opened(config: Config, command: str, around: Surroundings) -> Iterator[Ends]
         state = open_state(config.state_path, around.clock, create=True, keep_vectors=config.state.vectors)
         stack.callback(state.close)
         stack.enter_context(_recorded(state, command, around))
+        yield Ends(config, around, state, digests, session, identity, wire, server, patience)
+
+
+@contextlib.contextmanager
+def opened_anew(config: Config, command: str, around: Surroundings) -> Iterator[Ends]:
+    """As `opened`, with a new state that takes its place when the caller is done; after an error nothing is left of it.
+
+    Raise Refused when a state is there that knows anything, or when the hash key is gone.
+    """
+    with contextlib.ExitStack() as stack:
+        _lock(stack, config, command, around)
+        require_empty(config.state_path, around.clock)
+        digests = open_hash_key(config.hash_key, around.environment, create=False)
+        session = stack.enter_context(source.connect(config.source, around.environment))
+        identity = source.source_identity(session)
+        wire, server, patience = _target(stack, config, around)
+        made = stack.enter_context(made_anew(config.state_path))
+        state = open_state(made, around.clock, create=True, keep_vectors=config.state.vectors)
+        stack.callback(state.close)
+        state.runs.begin_run(command)
         yield Ends(config, around, state, digests, session, identity, wire, server, patience)
 
 

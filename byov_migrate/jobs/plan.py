@@ -17,7 +17,7 @@ from byov_migrate.jobs.planning.arithmetic import Estimate, share_of, total
 from byov_migrate.jobs.planning.looking import StateLook, TargetLook, look_at_state, look_at_target
 from byov_migrate.jobs.planning.masking import Masked, mask
 from byov_migrate.jobs.planning.overlap import Overlap, find_overlaps
-from byov_migrate.jobs.planning.relations import LinkPlan, carried_links, plan_links
+from byov_migrate.jobs.planning.relations import LinkedRecords, LinkPlan, carried_links, plan_links
 from byov_migrate.jobs.planning.sampling import Sample, draw_sample
 from byov_migrate.jobs.planning.texts import EmbeddingForecast, forecast_texts, ready_vectors
 from byov_migrate.jobs.planning.usage import Usage, usage
@@ -50,7 +50,7 @@ class TablePlan:
 
     rows: that match, counted. stored: of them, by an earlier run. sampled: rows that were looked at; estimates come
     from them. example: one record as it would leave, masked; None without rows. bytes_out, requests, timing: of what
-    is not stored yet, or has to be embedded again.
+    is not stored yet, or has to be embedded again. is_node: the rows are the values of a column.
     """
 
     table: str
@@ -70,6 +70,7 @@ class TablePlan:
     state_bytes: int
     timing: pace.Timing
     warnings: tuple[str, ...] = ()
+    is_node: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +117,8 @@ def plan(config: Config, *, exact: bool = False, surroundings: Surroundings | No
         began = around.monotonic()
         _load(config, models)
         loading_s = around.monotonic() - began
-        tables, carried = planner.tables(readers)
-        rows = {table.label: table.rows for table in tables}
-        planned = plan_links(links, carried, rows, session, _NO_KEY, config.target.batch_rows)
+        tables, carried, ends = planner.tables(readers)
+        planned = plan_links(links, carried, ends, session, _NO_KEY, config.target.batch_rows)
         return _result(config, tables, planned, target, state, loading_s)
 
 
@@ -156,10 +156,13 @@ class _Planner:
     state: StateLook
     exact: bool
 
-    def tables(self, readers: Sequence[TableReader]) -> tuple[tuple[TablePlan, ...], dict[str, Estimate]]:
-        """Every entry, one after the other, and how many links its rows carry, by the links' names."""
+    def tables(
+        self, readers: Sequence[TableReader]
+    ) -> tuple[tuple[TablePlan, ...], dict[str, Estimate], dict[str, LinkedRecords]]:
+        """Every entry, one after the other; how many links rows carry, by the links' names; what links lead between."""
         tables: list[TablePlan] = []
         carried: dict[str, Estimate] = {}
+        ends: dict[str, LinkedRecords] = {}
         for entry, reader in zip(self.config.entries, readers, strict=True):
             kept = staying(entry)
             withheld = tuple(column for column in kept if (column, "text") in reader.rows_reader.fields)
@@ -168,7 +171,8 @@ class _Planner:
             self.around.log("sampled", table=entry.name, rows=sample.size, of=rows)
             tables.append(self._table(entry, reader, rows, sample, withheld))
             carried |= carried_links(reader.links, sample)
-        return tuple(tables), carried
+            ends[entry.label] = LinkedRecords(rows, _key_bytes(sample))
+        return tuple(tables), carried, ends
 
     def _table(
         self, table: Entry, reader: TableReader, rows: int, sample: Sample, withheld: tuple[str, ...]
@@ -199,6 +203,7 @@ class _Planner:
             ),
             timing=flow.timing,
             warnings=tuple(_large(rows)),
+            is_node=table.distinct is not None,
         )
 
     def _embeddings(self, table: TableConfig, reader: TableReader, sample: Sample) -> tuple[EmbeddingForecast, ...]:

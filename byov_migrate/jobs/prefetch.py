@@ -1,4 +1,4 @@
-"""Run a generator ahead in a thread of its own, a bounded number of items and no further."""
+"""Work in a thread of its own: a generator that runs ahead, a bounded number of items and no further; and tasks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -74,3 +75,17 @@ def _consume(handed: queue.Queue[_Item[T] | _End]) -> Iterator[T]:
         if item.error is not None:
             raise item.error
         return
+
+
+@contextlib.contextmanager
+def beside(name: str, unwanted: threading.Event) -> Iterator[Executor]:
+    """Yield what runs tasks, one after the other, while the block goes on; their errors come with their results.
+
+    Leaving the block sets `unwanted`, drops tasks that have not begun, and waits for the one that has.
+    """
+    worker = ThreadPoolExecutor(1, thread_name_prefix=f"byov-{name}")
+    try:
+        yield worker
+    finally:
+        unwanted.set()
+        worker.shutdown(cancel_futures=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.records import Known
 from byov_migrate.state import State
 from byov_migrate.state.journal import Intent
 from byov_migrate.target.delivery import Delivery
@@ -90,9 +91,13 @@ def still_under_way_s(age_s: float, give_up_after_s: float, request_budget_s: fl
 
 
 def _settle(table: str, properties: tuple[str, ...], intent: Intent, state: State, delivery: Delivery) -> int:
-    ids = state.ledger.record_ids(table, [row.key for row in intent.rows])
-    found = delivery.look_for(intent.batch, ids.values())
-    if found and not _lost_a_vector(intent, found, ids) and _is_whole(properties, intent, found, delivery):
+    known = state.ledger.known(table, [row.key for row in intent.rows], properties)
+    found = delivery.look_for(intent.batch, [record.record_id for record in known.values()])
+    if (
+        found
+        and not _lost_a_vector(properties, intent, found, known)
+        and _is_whole(properties, intent, found, delivery)
+    ):
         state.journal.settle_intent(table, intent, found)
         return len(intent.rows)
     strays = _not_in_the_ledger(table, found, state)
@@ -108,12 +113,21 @@ def _not_in_the_ledger(table: str, found: Mapping[str, str], state: State) -> li
     return [record_id for record_id in found.values() if record_id not in known]
 
 
-def _lost_a_vector(intent: Intent, found: Mapping[str, str], known: Mapping[str, str]) -> bool:
-    """Whether a row that was to be appended stands in a new record: the old one, which had the vector, is gone."""
-    return any(
-        not row.vectors and row.key in known and found.get(row.key, known[row.key]) != known[row.key]
-        for row in intent.rows
-    )
+def _lost_a_vector(
+    properties: tuple[str, ...], intent: Intent, found: Mapping[str, str], known: Mapping[str, Known]
+) -> bool:
+    """Whether a row that was to be appended stands in a new record: the old one, which had a vector, is gone.
+
+    Of a rewritten record the ledger knows no vector any more.
+    """
+    anew = [
+        row for row in intent.rows if row.key in known and found.get(row.key) not in (None, known[row.key].record_id)
+    ]
+    return any(not row.vectors or _held(properties, known[row.key]) - row.vectors.keys() for row in anew)
+
+
+def _held(properties: tuple[str, ...], known: Known) -> set[str]:
+    return {name for name, mark in zip(properties, known.text_hashes, strict=True) if mark is not None}
 
 
 def _is_whole(properties: tuple[str, ...], intent: Intent, found: dict[str, str], delivery: Delivery) -> bool:

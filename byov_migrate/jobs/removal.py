@@ -13,11 +13,13 @@ from byov_migrate.state import State
 RECORDS_AT_ONCE = 1000
 
 
-def require_consent(gone: int, known: int, source_rows: int | None, configured: int | None) -> None:
+def require_consent(
+    gone: int, known: int, source_rows: int | None, configured: int | None, *, command: str = "sync"
+) -> None:
     """Raise ConsentNeeded when more would be deleted than the ceiling allows, or all there is.
 
     known: records before. source_rows: rows that are selected now, None where nobody counted. configured: the ceiling
-    of the table; the greater of 100 rows and 5 % without one.
+    of the table; the greater of 100 rows and 5 % without one. command: what deletes them after all.
     """
     most = ceiling(configured, known)
     emptied = source_rows == 0 and gone > 0
@@ -26,7 +28,7 @@ def require_consent(gone: int, known: int, source_rows: int | None, configured: 
     reason = "which leaves none" if emptied else f"more than the ceiling of {most:,}"
     raise ConsentNeeded(
         f"{gone:,} of {known:,} rows are gone from the source, {reason}; nothing deleted",
-        next_step="if meant: byov-migrate sync --confirm-deletes",
+        next_step=f"if meant: byov-migrate {command} --confirm-deletes",
     )
 
 

@@ -29,6 +29,7 @@ class TableStatus:
     unsettled_batches: int
     synced_at: float | None  # the last complete sync, seconds since 1970
     swept_at: float | None  # when deletes were last looked for
+    applying: bool = False  # records lag behind changed settings; the next backfill or sync goes on with them
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ def _table(state: State, name: str, label: str) -> TableStatus:
         unsettled_batches=len(state.journal.intents(name)),
         synced_at=since.synced_at if since else None,
         swept_at=since.swept_at if since else None,
+        applying=state.scope.applying(name) is not None,
     )
 
 

@@ -47,6 +47,8 @@ class Asked:
     full: bool = False
     confirm_deletes: bool = False
     accept: Literal["source"] | None = None
+    stored_only: bool = False  # rows that have no record are left to the backfill
+    command: str = "sync"
 
 
 def _asked_for(*, full: bool, confirm_deletes: bool, accept: str | None) -> Asked:
@@ -122,8 +124,8 @@ def sync(
     with opened(config, "sync", around) as ends:
         done: list[TableSync] = []
         for table in chosen:
-            done.append(_sync_table(ends, table, loaded, wanted, stirred=_is_stirred(table, done)))
-        result = SyncResult(tuple(done), link_all(ends))
+            done.append(sync_table(ends, table, loaded, wanted, stirred=_is_stirred(table, done)))
+        result = SyncResult(tuple(done), link_all(ends, told=False))
         ends.finish(result.exit_code, {table.table: dataclasses.asdict(table) for table in result.tables})
     return result
 
@@ -136,12 +138,16 @@ def _is_stirred(entry: Entry, done: Sequence[TableSync]) -> bool:
     return not owners or any(table.changes for table in owners)
 
 
-def _sync_table(ends: Ends, table: Entry, models: Models, asked: Asked, *, stirred: bool) -> TableSync:
+def sync_table(ends: Ends, table: Entry, models: Models, asked: Asked, *, stirred: bool) -> TableSync:
+    """Sync one table; every row is compared where that is asked for, or where changed settings lag behind.
+
+    Raise as `sync`.
+    """
     began = ends.around.monotonic()
     work = prepare(ends, table, models, lazily=True, accept_source=asked.accept is not None)
     since = where_it_begins(ends.state, table.name)
     require_as_new(ends.session, since, ends.patience, accepted=asked.accept is not None)
-    if _has_hidden_unsettled(ends, work):
+    if _has_hidden_unsettled(ends, work) or ends.state.scope.applying(table.name):
         asked = dataclasses.replace(asked, full=True)
     strategy = None if asked.full else choose_strategy(work.reader, since, rows_of(ends.state, table.name))
     guarantee = guarantee_of(strategy, work.reader)
@@ -154,9 +160,10 @@ def _sync_table(ends: Ends, table: Entry, models: Models, asked: Asked, *, stirr
     ) as findings:
         if table.unused == "keep" and table.distinct is not None:
             findings.gone.clear()
-        done = _carry_out(ends, work, findings, asked)
+        done = carry_out(ends, work, findings, asked)
         ends.state.cursors.move(table.name, dataclasses.asdict(findings.cursor), findings.sweep)
-    return _result(ends, work, done, strategy, ends.around.monotonic() - began)
+        ends.state.scope.end_apply(table.name)
+    return result_of(ends, work, done, strategy, ends.around.monotonic() - began)
 
 
 def _has_hidden_unsettled(ends: Ends, work: TableWork) -> bool:
@@ -165,27 +172,38 @@ def _has_hidden_unsettled(ends: Ends, work: TableWork) -> bool:
 
 
 @dataclass(frozen=True)
-class _Done:
+class Done:
+    """What was written, and what was deleted."""
+
     tally: Tally
     totals: Totals
     deleted: int
 
 
-def _carry_out(ends: Ends, work: TableWork, findings: Findings, asked: Asked) -> _Done:
+def carry_out(ends: Ends, work: TableWork, findings: Findings, asked: Asked) -> Done:
     """Write what changed, then delete what is gone."""
     name = work.table.name
     if findings.is_empty and not asked.full and not ends.state.journal.intents(name):
-        return _Done(Tally(), Totals(), 0)
+        return Done(Tally(), Totals(), 0)
     chosen = settled(ends, work)
     before, known = ends.state.ledger.count_records(name), findings.changed.known(name)
     if findings.gone or asked.full or known < findings.changed.count():
         ends.state.cursors.distrust(name)
     pages = partial(pages_to_compare, work, findings, ends.patience, full=asked.full)
+    if asked.stored_only:
+        pages = partial(_stored, ends, name, pages)
     tally, totals = _write(chosen, pages, before if asked.full else known)
     if findings.gone and not asked.confirm_deletes:
         left = findings.sweep.rows if findings.sweep else None
-        require_consent(len(findings.gone), before, left, work.table.delete_ceiling)
-    return _Done(tally, totals, remove(chosen, findings.gone))
+        require_consent(len(findings.gone), before, left, work.table.delete_ceiling, command=asked.command)
+    return Done(tally, totals, remove(chosen, findings.gone))
+
+
+def _stored(ends: Ends, name: str, pages: Callable[[], Iterator[Page]]) -> Iterator[Page]:
+    """Pages of the rows that have a record."""
+    for page in pages():
+        known = ends.state.ledger.known_keys(name, [row.key for row in page.rows])
+        yield Page(tuple(row for row in page.rows if row.key in known), page.position)
 
 
 def _write(chosen: Mover, pages: Callable[[], Iterator[Page]], known: int) -> tuple[Tally, Totals]:
@@ -199,7 +217,8 @@ def _write(chosen: Mover, pages: Callable[[], Iterator[Page]], known: int) -> tu
     return planner.tally, totals
 
 
-def _result(ends: Ends, work: TableWork, done: _Done, strategy: Strategy | None, seconds: float) -> TableSync:
+def result_of(ends: Ends, work: TableWork, done: Done, strategy: Strategy | None, seconds: float) -> TableSync:
+    """What there is to say of one table."""
     name = work.table.name
     now = ends.state.cursors.of(name)
     return TableSync(
@@ -253,8 +272,8 @@ def sync_keys(
         gone = sorted(ends.state.ledger.known_keys(entry.name, [key for key in wanted if key not in present]))
         ends.state.cursors.distrust(entry.name)
         tally, totals = _write(chosen, lambda: iter([Page(tuple(rows), None)]), len(rows))
-        done = _Done(tally, totals, remove(chosen, gone))
-        result = SyncResult((_result(ends, work, done, None, around.monotonic() - began),), link_all(ends))
+        done = Done(tally, totals, remove(chosen, gone))
+        result = SyncResult((result_of(ends, work, done, None, around.monotonic() - began),), link_all(ends, told=False))
         ends.finish(result.exit_code, {entry.name: dataclasses.asdict(result.tables[0])})
     return result
 

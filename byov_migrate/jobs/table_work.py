@@ -117,12 +117,23 @@ def settle_scope(
     links: Sequence[LinkShape],
 ) -> dict[str, object]:
     """Require that the state belongs to these settings and ends; return the fields to store once the label is ours."""
+    fields = scope_of(table, reader, plans, places, links)
+    state.scope.require(fields)
+    return fields
+
+
+def scope_of(
+    table: TableConfig,
+    reader: TableReader,
+    plans: tuple[EmbeddingPlan, ...],
+    places: Mapping[str, str],
+    links: Sequence[LinkShape],
+) -> dict[str, object]:
+    """What a state that belongs to these settings and ends has stored."""
     fingerprints = {plan.config.property_name: plan.fingerprint for plan in plans if plan.fingerprint is not None}
     key = [column.name for column in reader.shape.key]
     here = [link.config for link in links if link.source.entry.label == table.label]
-    fields = {**places, **table_fields(table, key, fingerprints, reader.shape.signatures, here)}
-    state.scope.require(fields)
-    return fields
+    return {**places, **table_fields(table, key, fingerprints, reader.shape.signatures, here)}
 
 
 def occupy(

@@ -1,7 +1,7 @@
 """Rows as read against what is stored: the unchanged ones are dropped, the others are told how they are written.
 
     no record, or the record is gone from RushDB                      create
-    other values, text unchanged, nothing to clear, keys unique       append: the record keeps its vectors
+    other values, no vector to replace, nothing to clear, keys unique append: the record keeps its vectors
     anything else                                                     rewrite: erased and written anew, under its id
 
 A rewrite erases vectors. What its text has not changed for is attached again: from PostgreSQL where it holds the
@@ -17,6 +17,7 @@ from byov_migrate.jobs.documents import leaving
 from byov_migrate.jobs.table_work import TableWork
 from byov_migrate.records import Known, Page, Rejected, Row, Vector
 from byov_migrate.state import State
+from byov_migrate.state.scope import Applying
 from byov_migrate.target.wire import Stored
 
 Fetch = Callable[[Sequence[str]], Mapping[str, Stored]]
@@ -63,7 +64,9 @@ class WritePlanner:
         self._fetch = fetch
         self._unique = unique
         names = frozenset(item.property_name for item in leaving(work.table, work.composer.links))
-        self._names = names - {"byovBatch"}  # every write has its own
+        self._applying = state.scope.applying(work.table.name) or Applying(())
+        self._names = (names | self._applying.gone) - {"byovBatch"}  # every write has its own
+        self._carriers = [name for item in work.table.embeddings for name in (item.property_name, item.spare_property)]
         self._rejected = {row["key"] for row in state.ledger.rejects(work.table.name)}
         self.tally = Tally()
         self.mended: list[str] = []
@@ -78,24 +81,37 @@ class WritePlanner:
         rows = [row for row in page.rows if isinstance(row, Row)]
         known = self._state.ledger.known(self._work.table.name, [row.key for row in rows], self._work.properties)
         new = [row for row in rows if row.key not in known]
-        changed = [item for row in rows if row.key in known and (item := self._compared(row, known[row.key]))]
+        stored = (
+            self._fetch([record.record_id for record in known.values()]) if known and self._applying.looks else None
+        )
+        changed = [item for row in rows if row.key in known and (item := self._compared(row, known[row.key], stored))]
         self.tally.created += len(new)
         self.tally.unchanged += len(rows) - len(new) - len(changed)
         rejected = [row for row in page.rows if isinstance(row, Rejected)]
         if self._rejected:
             self.mended += self._rejected & (known.keys() - {item.row.key for item in changed})
-        return Page((*new, *self._over_records(changed), *rejected), page.position)
+        return Page((*new, *self._over_records(changed, stored), *rejected), page.position)
 
-    def _compared(self, row: Row, known: Known) -> _Changed | None:
+    def _compared(self, row: Row, known: Known, stored: Mapping[str, Stored] | None) -> _Changed | None:
+        """None for a row that is what its record says. stored: the records, where hashes do not tell everything."""
         record_hash, marks = self._work.composer.hashes(row)
         same = (record_hash, marks, row.refs) == (known.hash, known.text_hashes, known.refs)
+        if same and stored is not None and (record := stored.get(known.record_id)):
+            same = self._has_the_form(row, record)
         return None if same else _Changed(row, marks, known)
 
-    def _over_records(self, changed: Sequence[_Changed]) -> list[Row]:
+    def _has_the_form(self, row: Row, record: Stored) -> bool:
+        """Whether a record holds nothing that left the configuration, and carries its vectors as it says now."""
+        wanted, held = self._work.composer.document(row).properties, record.properties
+        carried = all(held.get(name) == wanted.get(name) for name in self._carriers)
+        return carried and not self._applying.gone & held.keys()
+
+    def _over_records(self, changed: Sequence[_Changed], stored: Mapping[str, Stored] | None) -> list[Row]:
         """Rows whose records are known; one that is gone from RushDB is made anew."""
         if not changed:
             return []
-        stored = self._fetch([item.known.record_id for item in changed])
+        if stored is None:
+            stored = self._fetch([item.known.record_id for item in changed])
         present = [item for item in changed if item.known.record_id in stored]
         gone = [item.row for item in changed if item.known.record_id not in stored]
         self.tally.created += len(gone)
@@ -109,12 +125,14 @@ class WritePlanner:
         self.tally.rewritten += 1
         vectors = tuple(column.get(item.row.key) for column in cached)
         self.tally.texts_again += self._texts_again(item, vectors)
-        kept = {name: record.properties[name] for name in self._work.table.keep_properties if name in record.properties}
+        may_stay = set(self._work.table.keep_properties) - self._applying.gone
+        kept = {name: value for name, value in record.properties.items() if name in may_stay}
         return replace(item.row, way="rewrite", known=replace(item.known, kept=kept), cached=vectors)
 
     def _may_append(self, item: _Changed, record: Stored) -> bool:
-        """Whether nothing has to disappear: neither a vector nor a property."""
-        if not item.known.hash or item.marks != item.known.text_hashes:
+        """Whether nothing has to disappear: neither a vector nor a property. A vector may come where none was."""
+        marks = zip(item.marks, item.known.text_hashes, strict=True)
+        if not item.known.hash or any(before is not None and now != before for now, before in marks):
             return False
         now = self._work.composer.document(item.row).properties
         return not (self._names & record.properties.keys()) - now.keys()

@@ -79,7 +79,9 @@ class Live:
         if self._line_at is not None and now - self._line_at < LINE_EVERY_S:
             return
         self._line_at = now
-        self._say(f"{progress.label}: {progress.confirmed:,} of {progress.total:,} confirmed, {_pace(progress)}")
+        self._say(
+            f"{progress.label}: {progress.confirmed:,} of {progress.total:,} {_done(progress)}, {_pace(progress)}"
+        )
 
     def _draw(self, progress: Progress) -> None:
         if self._bar is None:
@@ -99,6 +101,11 @@ def _new_bar(stream: TextIO) -> Bar:
     console = Console(file=stream)
     columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
     return Bar(*columns, console=console)
+
+
+def _done(progress: Progress) -> str:
+    """What is counted: who only reads both sides confirms nothing."""
+    return "compared" if progress.slowest.startswith("reading the ") else "confirmed"
 
 
 def _pace(progress: Progress) -> str:

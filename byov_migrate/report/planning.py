@@ -40,7 +40,8 @@ def print_plan(result: PlanResult) -> None:
 
 
 def _table(table: TablePlan) -> Iterator[str]:
-    yield f"{table.label}: {table.rows:,} rows of {table.table}{_stored(table)}"
+    rows = "values" if table.is_node else "rows"
+    yield f"{table.label}: {table.rows:,} {rows} of {table.table}{_stored(table)}"
     for item in table.embeddings:
         yield f"  texts    {item.property_name}: {_texts(item)}"
     yield f"  time     {_time(table)}"
@@ -62,7 +63,7 @@ def _link(link: LinkPlan) -> Iterator[str]:
     way = f"carried by {link.source} as {link.ref_property}" if link.carried else "read as pairs"
     yield (
         f"{link.name}: {_count(link.links)} links to {link.target}{_plus_minus(link.links)}, {way},"
-        f" at most {link.requests:,} requests"
+        f" at most {link.requests:,} requests; state {size_text(link.state_bytes)}"
     )
     for item in link.leaving:
         yield f"  leaves   {item.property_name:<24} {item.origin}, as a property of the link"

@@ -48,6 +48,8 @@ def _plain(value: Any) -> Any:
 
 def print_backfill(result: BackfillResult) -> None:
     """A block a table: what is stored, what leads from there, what left, where the time went."""
+    for line in _applied_lines(result):
+        print(line)
     for table in result.tables:
         links = [link for link in result.links if link.source == table.label]
         for line in _backfill_lines(table, links):
@@ -56,6 +58,16 @@ def print_backfill(result: BackfillResult) -> None:
     for link in result.links:
         if link.source not in moved:  # of a table that was not asked for; links are made all the same
             print(f"{link.source}\n{_link_line(link)}")
+
+
+def _applied_lines(result: BackfillResult) -> Iterator[str]:
+    """Settings that changed, old and new, and what that came to."""
+    for change in result.changes:
+        yield f"applied {change.field}: {change.new}, was {'absent' if change.old is None else change.old}"
+    for table in result.applied:
+        again = f", {table.texts_again:,} of them unchanged" if table.texts_again else ""
+        done = f"{table.created:,} new, {table.updated:,} changed, {table.deleted:,} deleted"
+        yield f"{table.label}: {done}, {table.unchanged:,} as they were; {table.texts:,} texts embedded{again}"
 
 
 def _backfill_lines(table: TableResult, links: Sequence[LinkResult]) -> list[str]:
@@ -187,6 +199,7 @@ def _status_line(table: TableStatus) -> str:
     ]
     parts += [f"{table.rejects:,} rejected"] if table.rejects else []
     parts += [f"{table.unsettled_batches} batches unsettled"] if table.unsettled_batches else []
+    parts += ["an apply is under way, byov-migrate backfill goes on with it"] if table.applying else []
     parts += [f"synced {_moment(table.synced_at)}"] if table.synced_at is not None else []
     parts += [f"deletes last looked for {_moment(table.swept_at)}"] if table.swept_at is not None else []
     return f"{table.label}: " + ", ".join(parts)

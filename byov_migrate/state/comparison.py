@@ -13,83 +13,42 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self
 
 import orjson
 
 from byov_migrate.digests import SCORE_TOLERANCE
 from byov_migrate.errors import MigrationError, Unavailable
-from byov_migrate.records import KeyText, Scores
+from byov_migrate.records import KeyText
 from byov_migrate.state import comparison_queries as queries
+from byov_migrate.state.comparison_items import KINDS, Difference, Kind, Scored, Side, SourceRow, TargetRecord
 
+__all__ = [
+    "KINDS",
+    "Comparison",
+    "Difference",
+    "Kind",
+    "Scored",
+    "Side",
+    "SourceRow",
+    "TableComparison",
+    "TargetRecord",
+    "remove_scratch",
+    "translated",
+]
+
+FORMAT = 2
+"""Of the scratch file; one of another format is of no use."""
 VALID_S = 24 * 3600
 CACHE_KIB = 32 * 1024
 ROWS_A_STATEMENT = 1000
 _UNSCORED = (None, None, None)
-
-Kind: TypeAlias = Literal["missing", "extra", "doubled", "values", "vectors", "links", "text"]
-KINDS: tuple[Kind, ...] = ("missing", "extra", "doubled", "values", "vectors", "links", "text")
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A row's or a record's share in one embedding.
-
-    mark: `byovText_P`, None without text. scores: against the probes, None where they are not known from this side.
-    carriers, of records: whether the properties that carry the vector are all there (1), none (0), or some (2).
-    spoken: names of carriers that hold a text although it is withheld. sent: the mark of a text that is sent.
-    """
-
-    mark: str | None
-    scores: Scores | None = None
-    carriers: int = 0
-    spoken: tuple[str, ...] = ()
-    sent: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRow:
-    """One row: `hash` of what leaves of it, `reject` the code when it cannot be sent; a side an embedding."""
-
-    key: str
-    slice: str
-    position: KeyText
-    hash: str
-    reject: str | None
-    sides: tuple[Side, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TargetRecord:
-    """One record. stored: its `byovHash`. computed: the hash of what it holds. odd: properties of ours that are off.
-
-    unknown: names that nobody wrote and nobody allowed.
-    """
-
-    record_id: str
-    key: str
-    slice: str
-    stored: str | None
-    computed: str
-    batch: str | None
-    odd: tuple[str, ...]
-    unknown: tuple[str, ...]
-    sides: tuple[Side, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that differs. `what` names properties, never values. is_behind: the next sync takes care of it."""
-
-    kind: Kind
-    key: str
-    what: str
-    is_behind: bool = False
 
 
 class Comparison:
@@ -108,6 +67,7 @@ class Comparison:
         if restart:
             remove_scratch(path)
         with translated(path):
+            identity = f"{FORMAT} {identity}"
             connection = _connection(path)
             if _fact(connection, "identity") not in (None, identity) or not _is_fresh(connection, now):
                 connection.close()
@@ -137,30 +97,37 @@ class Comparison:
         """When it was begun, seconds since 1970."""
         return float(_fact(self.connection, "began") or 0.0)
 
+    def index_ids(self) -> None:
+        """Links name their ends by the ids of records; nothing else asks for these."""
+        self.connection.execute(queries.INDEX_IDS)
+
     def at(self, number: int, table: str, properties: Sequence[str]) -> TableComparison:
         """One table: its number, its name in the state, the embeddings' properties in order."""
         return TableComparison(self.connection, number, table, tuple(properties))
 
 
 class TableComparison:
-    """What the scratch file holds of one table."""
+    """What the scratch file holds of one table. Both sides may be added to by a thread each."""
 
     def __init__(self, connection: sqlite3.Connection, number: int, table: str, properties: tuple[str, ...]) -> None:
         self._connection = connection
         self._number = number
         self._properties = properties
         self._bound = {"t": number, "name": table, "tolerance": SCORE_TOLERANCE}
+        self._lock = threading.RLock()
+        self._last: int | None = None
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """All that is added inside is there, or nothing of it."""
-        self._connection.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+        """All that is added inside is there, or nothing of it; nobody else adds anything meanwhile."""
+        with self._lock:
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
 
     def position(self) -> tuple[KeyText | None, bool]:
         """How far the source was read, and whether to its end."""
@@ -173,7 +140,8 @@ class TableComparison:
     def slices_read(self) -> set[str]:
         """Values of `byovSlice` whose records were read, "" for records without a slice of ours."""
         query = "SELECT value FROM progress WHERE t = :t AND part = 'target'"
-        return {row[0] for row in self._connection.execute(query, self._bound)}
+        with self._lock:
+            return {row[0] for row in self._connection.execute(query, self._bound)}
 
     def mark_source(self, upto: KeyText | None, *, done: bool) -> None:
         """The source was read so far."""
@@ -188,40 +156,48 @@ class TableComparison:
         rows = [(self._number, part, value) for value in values]
         self._connection.executemany("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", rows)
 
-    def add_rows(self, rows: Iterable[SourceRow]) -> None:
+    def add_rows(self, rows: Sequence[SourceRow]) -> None:
         """Rows in the source's key order; one that is there already is replaced."""
-        rest, execute = iter(rows), self._connection.executemany
-        while some := list(islice(rest, ROWS_A_STATEMENT)):
-            execute(queries.ADD_ROW, map(self._plain_row, some))
-            execute(queries.ADD_ROW_CONTENT, (side for row in some for side in self._row_sides(row)))
+        if self._last is None:
+            self._last = int(self._one(queries.LAST_NUMBER))
+        self._put("source_row", (self._plain_row(n, row) for n, row in enumerate(rows, self._last + 1)))
+        self._last += len(rows)
+        self._put("source_content", chain.from_iterable(map(self._row_sides, rows)))
 
-    def _plain_row(self, row: SourceRow) -> tuple[Any, ...]:
-        return self._number, row.key, row.slice, row.hash, row.reject, orjson.dumps(row.position)
+    def _plain_row(self, number: int, row: SourceRow) -> tuple[Any, ...]:
+        return self._number, row.key, number, row.slice, row.hash, row.reject, orjson.dumps(row.position)
 
     def _row_sides(self, row: SourceRow) -> Iterator[tuple[Any, ...]]:
         for name, side in zip(self._properties, row.sides, strict=True):
             yield self._number, row.key, name, side.mark, *(side.scores or _UNSCORED)
 
     def add_records(self, records: Iterable[TargetRecord]) -> None:
-        """Records, best in order of their ids; one that is there already stays."""
-        rest, execute = iter(records), self._connection.executemany
+        """Records, best in order of their keys; one that is there already is replaced."""
+        rest = iter(records)
         while some := list(islice(rest, ROWS_A_STATEMENT)):
-            execute(queries.ADD_RECORD, map(self._plain_record, some))
-            execute(queries.ADD_RECORD_CONTENT, (side for record in some for side in self._record_sides(record)))
+            self._put("target_record", map(self._plain_record, some))
+            self._put("target_content", chain.from_iterable(map(self._record_sides, some)))
 
     def _plain_record(self, record: TargetRecord) -> tuple[Any, ...]:
-        where = (self._number, record.record_id, record.key, record.slice)
+        where = (self._number, record.key, record.record_id, record.slice)
         return *where, record.stored, record.computed, record.batch, _names(record.odd), _names(record.unknown)
 
     def _record_sides(self, record: TargetRecord) -> Iterator[tuple[Any, ...]]:
         for name, side in zip(self._properties, record.sides, strict=True):
-            where = (self._number, record.record_id, name)
+            where = (self._number, record.key, record.record_id, name)
             yield *where, side.mark, side.carriers, _names(side.spoken), side.sent
 
-    def add_scores(self, property_name: str, probe: int, scores: Iterable[tuple[str, float]]) -> None:
-        """Record id and score against the probe of this number; records that were not added are left out."""
-        rows = ((score, self._number, record_id, property_name) for record_id, score in scores)
-        self._connection.executemany(queries.ADD_SCORE[probe], rows)
+    def add_scores(self, property_name: str, scores: Iterable[Scored]) -> None:
+        """What searches with the probes found, in the order of `add_records`; scores of no record do no harm."""
+        number = self._number
+        self._put("target_score", ((number, key, record_id, property_name, *found) for key, record_id, found in scores))
+
+    def _put(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Many rows a statement: SQLite lets other threads go on while it works, and waits for them after each."""
+        most = self._connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // queries.WIDTHS[table]
+        rest = iter(rows)
+        while some := list(islice(rest, min(most, ROWS_A_STATEMENT))):
+            self._connection.execute(queries.put(table, len(some)), tuple(chain.from_iterable(some)))
 
     def count_rows(self) -> int:
         """Rows of the source so far, rejected ones included."""
@@ -260,14 +236,16 @@ class TableComparison:
 
         changed: keys that the next sync would look at, None when it could not see changes. slices: compare these only.
         """
-        with contextlib.closing(self._prepared(changed, slices)):
+        with contextlib.closing(self._prepared(changed, slices, {"vectors": "vectors" in kinds})):
             bound = {**self._bound, "sees": changed is not None}
             for kind, query, told in queries.DIFFERENCES:
                 if kind in kinds:
                     for key, behind, *found in self._connection.execute(query, bound):
                         yield Difference(kind, key, told(*found), bool(behind))
 
-    def _prepared(self, changed: Iterable[str] | None, slices: Iterable[str] | None) -> _Prepared:
+    def _prepared(
+        self, changed: Iterable[str] | None, slices: Iterable[str] | None, asked: Mapping[str, bool]
+    ) -> _Prepared:
         prepared = _Prepared(self._connection)
         self._connection.executescript(queries.PREPARE)
         self._connection.executemany("INSERT OR IGNORE INTO changed VALUES (?)", ((key,) for key in changed or ()))
@@ -275,7 +253,8 @@ class TableComparison:
             self._connection.execute(queries.CHOOSE_EVERY_SLICE)
         else:
             self._connection.executemany("INSERT OR IGNORE INTO chosen VALUES (?)", ((name,) for name in slices))
-        self._connection.execute(queries.CHOOSE_MAIN, self._bound)
+        for choose in queries.CHOOSE:
+            self._connection.execute(choose, {**self._bound, **asked})
         return prepared
 
     def evidence(self, key: str) -> str:
@@ -285,7 +264,8 @@ class TableComparison:
         return repr(found)
 
     def _one(self, query: str, parameters: Mapping[str, Any] | None = None) -> Any:
-        row = self._connection.execute(query, parameters or self._bound).fetchone()
+        with self._lock:
+            row = self._connection.execute(query, parameters or self._bound).fetchone()
         return row[0] if row else None
 
 

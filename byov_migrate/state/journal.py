@@ -83,6 +83,12 @@ class Journal:
         rows = [row for row in self._store.rows(query) if not row["done"] or row["upper"] is None]
         return [KeyRange(row["id"], _text(row["lower"]), _text(row["upper"]), _text(row["position"])) for row in rows]
 
+    def rewind(self, table: str) -> None:
+        """Let every range be read again from its beginning; rows that are stored stay known."""
+        here = schema.key_range.c.table_name == table
+        with self._store.writing() as connection:
+            connection.execute(update(schema.key_range).where(here).values(position=None, done=False))
+
     def intend(self, table: str, batch: Batch, properties: Sequence[str]) -> None:
         """Record a batch before its first byte is sent; `properties` are the embeddings' names in order.
 

@@ -61,17 +61,36 @@ class Links:
         self._store = store
 
     def register(self, links: Sequence[LinkRow]) -> None:
-        """Make these the links there are; edges of others are forgotten."""
-        table, columns = schema.link, schema.link.c
+        """Know of these links from now on; what is known of others stays."""
+        table = schema.link
         with self._store.writing() as connection:
-            known = {row.name: row for row in connection.execute(select(table))}
-            for name in known.keys() - {link.name for link in links}:
-                connection.execute(delete(schema.edge).where(schema.edge.c.link == known[name].id))
-                connection.execute(delete(table).where(columns.id == known[name].id))
+            known = set(connection.execute(select(table.c.name)).scalars())
             for link in links:
                 values = {name: getattr(link, name) for name in LinkRow.__slots__}
                 if link.name not in known:
                     connection.execute(table.insert().values(**values))
+
+    def rows(self, source_table: str) -> list[LinkRow]:
+        """The links that lead from a table."""
+        columns = schema.link.c
+        query = select(*(columns[name] for name in LinkRow.__slots__)).where(columns.source_table == source_table)
+        with self._store.reading() as connection:
+            return [LinkRow(*row) for row in connection.execute(query.order_by(columns.id))]
+
+    def forget(self, name: str) -> None:
+        """Nothing is known of a link any more: none of it is left in RushDB."""
+        link = self._link(name)
+        with self._store.writing() as connection:
+            connection.execute(delete(schema.edge).where(schema.edge.c.link == link.id))
+            connection.execute(delete(schema.link).where(schema.link.c.id == link.id))
+
+    def edges(self, name: str) -> list[Edge]:
+        """All edges between stored records, those from one source together."""
+        edge, link = schema.edge.c, self._link(name)
+        query = select(edge.source_key, edge.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
+        query = query.select_from(_with_ends(link)).where(edge.link == link.id).order_by(edge.source_key)
+        with self._store.reading() as connection:
+            return [Edge(*row) for row in connection.execute(query)]
 
     def names(self) -> list[str]:
         """Of every link, in the order in which they came."""
@@ -153,7 +172,10 @@ class Links:
 
     def has_loose(self, name: str) -> bool:
         """Whether there is a loose edge between stored records."""
-        return next(self.loose(name, limit=1), None) is not None
+        edge, link = schema.edge.c, self._link(name)
+        query = select(edge.link).select_from(_with_ends(link)).where(edge.link == link.id, edge.linked.is_(False))
+        with self._store.reading() as connection:
+            return connection.execute(query.limit(1)).first() is not None
 
     def loose(self, name: str, *, batch: str | None = None, limit: int | None = None) -> Iterator[Edge]:
         """Loose edges between stored records, those to one target together. batch: of the sources."""

@@ -117,7 +117,7 @@ edge = Table(
     sqlite_with_rowid=False,
 )
 Index("edge_of_target", edge.c.link, edge.c.target_key)
-Index("edge_loose", edge.c.link, edge.c.source_key, sqlite_where=edge.c.linked.is_(False))
+Index("edge_loose", edge.c.link, edge.c.linked, edge.c.source_key)  # a partial one is not preferred to the key
 
 # Where the next sync of a table begins, and what the last look for deletes found: the source's keys, counted and
 # summed, while they were exactly the known ones.

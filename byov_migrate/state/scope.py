@@ -10,11 +10,11 @@ Settings of the class *free* are not among the fields: they may change at any ti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from byov_migrate.config import EmbeddingConfig, LinkConfig, TableConfig
 from byov_migrate.errors import Refused
@@ -54,6 +54,9 @@ _PLACE_FIELDS: Mapping[str, ChangeClass] = {
 _SOURCE_FIELDS = ("source.system", "source.database")
 """With the types of columns: what a person may accept as it is now, with a full pass over every row."""
 ACCEPT_SOURCE = "byov-migrate sync --full --accept source"
+APPLY = "byov-migrate backfill --apply"
+_APPLYING = "applying"
+"""A field of a table, there while an apply is under way: what the records may still hold."""
 _ADVICE: Mapping[ChangeClass, str] = {
     "apply": "what is stored was written with the old value",
     "re-embed": "the stored vectors were made with the old value; one index must not hold two vector spaces",
@@ -77,6 +80,53 @@ class Difference:
             name = f"{table.removeprefix('tables[')}.{column}"
             return f"column {name} is now {_shown(self.new)}, was {_shown(self.old)}: rows were read as the old type"
         return f"{self.field} is now {_shown(self.new)}, was {_shown(self.old)}: {_ADVICE[self.change]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Applying:
+    """A change of settings that is written to the records of a table, until none is left that was written before.
+
+    fields: what changed. gone: properties that records may still hold and must not. links: names of links to be removed
+    and made anew.
+    """
+
+    fields: tuple[str, ...]
+    gone: frozenset[str] = frozenset()
+    links: frozenset[str] = frozenset()
+
+    @property
+    def looks(self) -> bool:
+        """Whether records have to be looked at: what changed is in no hash that the ledger keeps."""
+        return bool(self.gone) or any(field.endswith((".send_text", ".spare")) for field in self.fields)
+
+    def after(self, earlier: Applying | None, names: Iterable[str]) -> Applying:
+        """This change on top of one that was never finished. names: the properties that records have from now on."""
+        if earlier is None:
+            return self
+        fields = tuple(dict.fromkeys((*earlier.fields, *self.fields)))
+        return Applying(fields, (self.gone | earlier.gone) - set(names), self.links | earlier.links)
+
+    def stored(self) -> dict[str, list[str]]:
+        """As JSON."""
+        return {"fields": list(self.fields), "gone": sorted(self.gone), "links": sorted(self.links)}
+
+
+def next_step(differences: Sequence[Difference]) -> str:
+    """What resolves these differences: a command where there is one."""
+    classes = {difference.change for difference in differences}
+    if "another" in classes:
+        return "put the old values back, or give the new ones a state and a label of their own"
+    if "re-embed" in classes:
+        return (
+            "put the old values back, or give the new vectors a state and a label of their own; there is no reembed yet"
+        )
+    if classes == {"apply"}:
+        return f"{APPLY}, after byov-migrate plan, which shows what it would do"
+    if not all(map(_is_of_source, (item for item in differences if item.change == "re-identify"))):
+        return "use the key of the project that holds the records"
+    if "apply" in classes:
+        return f"{ACCEPT_SOURCE} with the old settings, then {APPLY} with the new ones"
+    return ACCEPT_SOURCE
 
 
 def _shown(value: Any) -> str:
@@ -141,7 +191,8 @@ def change_class(field: str) -> ChangeClass:
 
 def compare(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[Difference]:
     """Every field that differs, among the fields of `current` and of the tables `current` speaks of."""
-    tables = {field.partition("].")[0] for field in current if field.startswith("tables[")}
+    tables = _tables(current)
+    stored = {field: value for field, value in stored.items() if not field.endswith(f"].{_APPLYING}")}
     fields = [field for field in stored if field in current or field.partition("].")[0] in tables]
     fields += [field for field in current if field not in stored and field.partition("].")[0] in _tables(stored)]
     differing = [field for field in fields if stored.get(field) != current.get(field)]
@@ -180,6 +231,14 @@ def _is_of_source(difference: Difference) -> bool:
     return difference.field in _SOURCE_FIELDS or "].schema." in difference.field
 
 
+def require_none(differences: Sequence[Difference]) -> None:
+    """Raise Refused, naming every difference and what resolves them."""
+    if differences:
+        lines = "\n  ".join(str(item) for item in differences)
+        message = f"the state was written with other settings; nothing was written\n  {lines}"
+        raise Refused(message, next_step=next_step(differences))
+
+
 class Scope:
     """The stored fields."""
 
@@ -193,13 +252,7 @@ class Scope:
 
     def require(self, current: Mapping[str, Any]) -> None:
         """Raise Refused, naming every field that differs and both values. Writes nothing."""
-        differences = compare(self.fields(), current)
-        if differences:
-            lines = "\n  ".join(str(item) for item in differences)
-            raise Refused(
-                f"the state was written with other settings; nothing was written\n  {lines}",
-                next_step=ACCEPT_SOURCE if all(map(_is_of_source, differences)) else None,
-            )
+        require_none(compare(self.fields(), current))
 
     def reidentify(self, current: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         """Take these values for fields that stand for a place; return what changed, old and new."""
@@ -218,3 +271,45 @@ class Scope:
             for field, value in current.items():
                 if field not in known:
                     connection.execute(replacing(schema.scope).values(field=field, value=value))
+
+    def applying(self, table: str) -> Applying | None:
+        """The change of a table's settings that is under way; None without one."""
+        with self._store.reading() as connection:
+            field = schema.scope.c.field == _applying_field(table)
+            found = connection.execute(select(schema.scope.c.value).where(field)).scalar_one_or_none()
+        if found is None:
+            return None
+        return Applying(tuple(found["fields"]), frozenset(found["gone"]), frozenset(found["links"]))
+
+    def begin_apply(self, current: Mapping[str, Any], changes: Mapping[str, Applying]) -> None:
+        """Take these values for the fields of the changed tables, and remember that their records lag behind, at once.
+
+        current: all fields of these tables, others are dropped. changes: by table.
+        """
+        begun = [f"tables[{table}]" for table in changes]
+        with self._store.writing() as connection:
+            fields = list(connection.execute(select(schema.scope.c.field)).scalars())
+            for field in fields:
+                if field.partition("].")[0] + "]" in begun:
+                    connection.execute(delete(schema.scope).where(schema.scope.c.field == field))
+            values = {field: value for field, value in current.items() if field.partition("].")[0] + "]" in begun}
+            values |= {_applying_field(table): change.stored() for table, change in changes.items()}
+            for field, value in values.items():
+                connection.execute(replacing(schema.scope).values(field=field, value=value))
+
+    def links_made_anew(self, table: str) -> None:
+        """The links that had to be removed are gone."""
+        found = self.applying(table)
+        if found is not None and found.links:
+            value = Applying(found.fields, found.gone).stored()
+            with self._store.writing() as connection:
+                connection.execute(replacing(schema.scope).values(field=_applying_field(table), value=value))
+
+    def end_apply(self, table: str) -> None:
+        """Every record of a table is as the settings say."""
+        with self._store.writing() as connection:
+            connection.execute(delete(schema.scope).where(schema.scope.c.field == _applying_field(table)))
+
+
+def _applying_field(table: str) -> str:
+    return f"tables[{table}].{_APPLYING}"

@@ -52,8 +52,8 @@ class Accepted:
         return self.batch.way != "create" or any(_is_bare(item) for item in self.rows)
 
     def attached(self, number: int) -> list[Embedded]:
-        """The rows whose vector of this embedding is sent: of appended ones only those whose record was made anew."""
-        return [item for item in self.rows if item.vectors[number] is not None and not self._keeps_vectors(item)]
+        """The rows whose vector of this embedding is sent: not of appended ones whose record had it before."""
+        return [item for item in self.rows if item.vectors[number] is not None and not self._keeps(item, number)]
 
     def vectors(self, number: int) -> dict[str, Vector]:
         """Record id -> vector of the embedding of this number, of the rows in `attached`."""
@@ -69,8 +69,10 @@ class Accepted:
             return None
         return sum(record is not None and record.text_hashes[number] is not None for record in known)
 
-    def _keeps_vectors(self, item: Embedded) -> bool:
-        return self.batch.way == "append" and not is_made_anew(item, self.record_ids)
+    def _keeps(self, item: Embedded, number: int) -> bool:
+        known = item.document.known
+        had_it = known is not None and known.text_hashes[number] is not None
+        return self.batch.way == "append" and had_it and not is_made_anew(item, self.record_ids)
 
 
 def is_made_anew(item: Embedded, record_ids: Mapping[str, str]) -> bool:

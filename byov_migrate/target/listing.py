@@ -7,10 +7,12 @@ in its answer and are listed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import contextlib
+import gc
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import orjson
@@ -23,14 +25,17 @@ from byov_migrate.target.wire import Index, Stored, Where, Wire
 FIND_ROWS = 1000
 SPARE_HITS = 1000
 """Asked for beyond what was counted: records may be added meanwhile."""
-FIRST_ROWS = 50_000
+FIRST_ROWS = 40_000
 SLOW_S = 20.0
-LARGE_BYTES = 48 * 1024 * 1024
-"""A reply takes six times its size in memory while it is read: 270 MB of 50,000 records were seen."""
+LARGE_BYTES = 32 * 1024 * 1024
+"""A reply takes eight times its size in memory while it is read: 330 MB of 50,000 records were seen."""
 EVERY_KEY = {"byovKey": {"$exists": True}}
 _SAMPLE = 50
 _BYTES_AROUND = 200
 """Of a record in a reply: its id, label, score and the names of its properties' types."""
+
+Scored: TypeAlias = tuple[str, str, tuple[float | None, ...]]
+"""Key, record id, and a score a probe; None where that search did not find the record."""
 
 
 class Sink(Protocol):
@@ -39,8 +44,8 @@ class Sink(Protocol):
     def records(self, found: Sequence[Stored]) -> None:
         """Some records."""
 
-    def scores(self, number: int, probe: int, found: Sequence[Stored]) -> None:
-        """Records in an index (its number), scored against one probe."""
+    def scores(self, number: int, found: Iterable[Scored]) -> None:
+        """Records in an index, in order of their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,24 +120,37 @@ class Lister:
 
     def _search_all(self, where: Where, total: int, sink: Sink, seen: set[str]) -> Effort:
         efforts = [
-            self._search_one(number, probe, where, total, sink, seen)
+            effort
             for number, index in enumerate(self.indexes)
             if index is not None
-            for probe in range(len(self.probes[number]))
+            for effort in self._search_index(number, where, total, sink, seen)
         ]
         slowest_s = max((effort.seconds for effort in efforts), default=0.0)
         return Effort(slowest_s, max((effort.reply_bytes for effort in efforts), default=0))
 
-    def _search_one(self, number: int, probe: int, where: Where, total: int, sink: Sink, seen: set[str]) -> Effort:
-        """A function of its own, so that one reply is gone before the next one comes."""
+    def _search_index(self, number: int, where: Where, total: int, sink: Sink, seen: set[str]) -> list[Effort]:
+        """One index, a search a probe. What the first one finds is told, and all scores together."""
+        found: list[tuple[str, str]] = []
+        scores: list[list[float | None]] = []
+        efforts = []
+        for probe in range(len(self.probes[number])):
+            with _uncollected():
+                records, effort = self._timed(number, probe, where, total)
+                if probe == 0:
+                    records.sort(key=lambda record: record.key)
+                    _tell(sink, records, seen)
+                    found = [(record.key, record.record_id) for record in records]
+                by_id = {record.record_id: record.score for record in records}
+                del records  # one reply at a time
+            scores.append([by_id.get(record_id) for _, record_id in found])
+            efforts.append(effort)
+        sink.scores(number, ((*names, one) for names, one in zip(found, zip(*scores, strict=True), strict=True)))
+        return efforts
+
+    def _timed(self, number: int, probe: int, where: Where, total: int) -> tuple[list[Stored], Effort]:
         began = self.monotonic()
         found = self.search(number, probe, where, total)
-        effort = Effort(self.monotonic() - began, _reply_bytes(found))
-        found.sort(key=lambda record: record.record_id)
-        if probe == 0:
-            _tell(sink, found, seen)
-        sink.scores(number, probe, found)
-        return effort
+        return found, Effort(self.monotonic() - began, _reply_bytes(found))
 
     def search(self, number: int, probe: int, where: Where, total: int) -> list[Stored]:
         """All matching records in an index, with their scores against one probe; `total`: how many there may be."""
@@ -155,6 +173,18 @@ class Lister:
             skip += len(page)
             if not page or skip >= total:
                 return
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for cycles: a large reply holds none, and is gone through again and again while it is read."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _tell(sink: Sink, found: Collection[Stored], seen: set[str]) -> None:

@@ -26,6 +26,7 @@ UNIQUENESS_KEY = "~byov-unique"
 """The key of two records that are tried and removed. No row has it: text that begins so gets another `~` in front."""
 TRIAL = {"byovKey": UNIQUENESS_KEY}
 """Matches those two records."""
+IF_LOST = "if that state is lost: byov-migrate adopt"
 
 
 def open_wire(config: TargetConfig, read_key: Callable[[], str]) -> Wire:
@@ -154,7 +155,8 @@ def _require_ours(wire: Wire, patience: Patience, found: Sequence[Stored], marke
         raise Refused(
             f"the label {marker.label} belongs to another state (its marker names state"
             f" {str(first.properties.get('byovState'))[:8]}, this one is {marker.state[:8]}); nothing was written."
-            " Use the state that wrote it, or another label"
+            " Use the state that wrote it, or another label",
+            next_step=IF_LOST,
         )
     stored = int(first.properties.get("byovGeneration", 1))
     if stored > marker.generation:
@@ -186,6 +188,35 @@ def has_marker(wire: Wire, patience: Patience, label: str, *, state: str, genera
             " nothing was removed. Use that one"
         )
     return True
+
+
+def marker_of(wire: Wire, patience: Patience, label: str) -> Marker | None:
+    """Whose the label is, whoever that may be; None when it is nobody's."""
+    found = _markers(wire, patience, label)
+    if not found:
+        return None
+    held = found[0].properties
+    return Marker(label, str(held.get("byovState")), str(held.get("byovSource")), int(held.get("byovGeneration", 1)))
+
+
+def take_over(wire: Wire, patience: Patience, before: Marker, ours: Marker) -> None:
+    """Write our marker in place of the one that was found, and read it back: the state that it named then only reads.
+
+    ours: of a higher generation. Raise Refused when the label has become somebody else's meanwhile.
+    """
+    patience.retry(lambda: _take_over(wire, patience, before, ours))
+
+
+def _take_over(wire: Wire, patience: Patience, before: Marker, ours: Marker) -> None:
+    held = marker_of(wire, patience, ours.label)
+    if held not in (before, ours):
+        raise Refused(f"another run has written the marker of {ours.label} meanwhile; look who is at work, then again")
+    if held == before:
+        first = _markers(wire, patience, ours.label)[0]
+        with contextlib.suppress(Ambiguous):
+            wire.replace(MARKER_LABEL, first.record_id, ours.properties())
+        if marker_of(wire, patience, ours.label) != ours:
+            raise Retriable(f"RushDB accepted the marker of {ours.label} and does not keep it")
 
 
 def raise_generation(wire: Wire, patience: Patience, label: str, generation: int) -> None:

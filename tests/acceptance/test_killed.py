@@ -51,6 +51,24 @@ def test_a_deleted_state_is_refused_and_nothing_is_doubled(migration: Migration)
 
     assert again.returncode == 4, again.stderr
     assert "belongs to another state" in again.stderr
+    assert "if that state is lost: byov-migrate adopt" in again.stderr
+    assert compare_items(migration, vectors).is_exact
+
+
+def test_a_deleted_state_is_adopted_and_everything_goes_on(migration: Migration) -> None:
+    """As the recipe says: with consent alone, and without a second embedding or record."""
+    vectors = make_vector_table(migration.dsn, 300, 8)
+    migration.write(VECTOR_TABLE)
+    assert migration.run("backfill").returncode == 0
+    migration.state.unlink()
+
+    unasked = migration.run("adopt")
+    assert (unasked.returncode, migration.state.exists()) == (6, False), unasked.stderr
+    adopted = migration.run("adopt", "--yes", migration.label)
+
+    assert adopted.returncode == 0, adopted.stderr
+    assert "300 records, 300 vectors adopted; 0 texts embedded" in adopted.stdout
+    assert [migration.run(command).returncode for command in ("verify", "sync", "status")] == [0, 0, 0]
     assert compare_items(migration, vectors).is_exact
 
 

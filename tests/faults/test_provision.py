@@ -131,6 +131,7 @@ def test_another_state_is_refused_and_writes_nothing(faulty: FaultyRushDB, wire:
         claim(wire, replace(MARKER, state="22222222-state-b"))
     assert "11111111" in str(caught.value)
     assert "22222222" in str(caught.value)
+    assert "byov-migrate adopt" in str(caught.value.next_step)
     assert len(faulty.records(MARKER_LABEL)) == 1
 
 
@@ -283,3 +284,45 @@ def test_a_server_that_is_down_at_the_start_is_waited_for(faulty: FaultyRushDB, 
     with contextlib.closing(faulty.wire()) as opened:
         assert virtual_time.patience().retry(opened.server).kind == "sandbox"
     assert len(virtual_time.waits) == 2
+
+
+ADOPTED = replace(MARKER, state="22222222-state-b", generation=2)
+
+
+def take_over(wire: RestWire, before: Marker = MARKER) -> None:
+    """Take the label of a lost state over."""
+    provision.take_over(wire, VirtualTime().patience(), before, ADOPTED)
+
+
+@pytest.mark.parametrize("fault", [act_then_close, act_then(502), refuse(503), lose_commit], ids=str)
+def test_a_label_is_taken_over_whatever_becomes_of_the_answer(
+    faulty: FaultyRushDB, wire: RestWire, fault: Fault
+) -> None:
+    """The marker is read back: before that no state may take its place. The lost one then only reads."""
+    claim(wire)
+    [marker] = faulty.records(MARKER_LABEL)
+    assert provision.marker_of(wire, VirtualTime().patience(), LABEL) == MARKER
+    faulty.on(f"/records/{marker['__id']}", fault)
+    take_over(wire)
+    assert provision.marker_of(wire, VirtualTime().patience(), LABEL) == ADOPTED
+    assert [row["__id"] for row in faulty.records(MARKER_LABEL)] == [marker["__id"]]
+    claim(wire, ADOPTED)
+    with pytest.raises(Refused, match="another state"):
+        claim(wire)
+
+
+def test_a_label_that_became_somebody_elses_meanwhile_is_not_taken_over(faulty: FaultyRushDB, wire: RestWire) -> None:
+    """Two that adopt at once: the later one has compared for nothing."""
+    claim(wire)
+    rival = replace(MARKER, state="33333333-state-c", generation=2)
+    provision.take_over(wire, VirtualTime().patience(), MARKER, rival)
+    with pytest.raises(Refused, match="meanwhile"):
+        take_over(wire)
+    assert [row["byovState"] for row in faulty.records(MARKER_LABEL)] == [rival.state]
+
+
+def test_a_label_of_nobody_has_no_marker(wire: RestWire) -> None:
+    """Nor can it be taken over."""
+    assert provision.marker_of(wire, VirtualTime().patience(), LABEL) is None
+    with pytest.raises(Refused, match="meanwhile"):
+        take_over(wire)

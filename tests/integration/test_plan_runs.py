@@ -20,10 +20,12 @@ from byov_migrate.embed import load_encoder
 from byov_migrate.errors import Interrupted
 from byov_migrate.jobs.plan import PlanResult, TablePlan
 from byov_migrate.jobs.planning import sampling
+from byov_migrate.jobs.planning.volumes import edge_bytes
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.report.planning import print_plan, refusal_of
 from byov_migrate.report.results import print_json
 from byov_migrate.state import open_state
+from byov_migrate.state.links import LinkRow
 from tests.acceptance.recorder import recording
 from tests.models import make_tiny_model
 
@@ -407,8 +409,9 @@ def test_nodes_and_links_are_counted_as_they_are_then_made(rig: Rig, capsys: pyt
     for planned, made in zip(result.links, done.links, strict=True):
         assert made.requests <= planned.requests + 4  # and a few for what a run asks of every link
     text = shown(result, capsys)
-    assert "Job.IN: 400 links to City, carried by Job as byovRef_IN, at most 2 requests" in text
-    assert "Job.LIKE: 50 links to Job, read as pairs, at most 100 requests" in text
+    assert "City: 7 values of public.job.city" in text
+    assert "Job.IN: 400 links to City, carried by Job as byovRef_IN, at most 2 requests; state" in text
+    assert "Job.LIKE: 50 links to Job, read as pairs, at most 100 requests; state" in text
     assert "leaves   degree                   column degree of public.alike, as a property of the link" in text
     after = rig.plan()
     assert (after.state.changes, after.tables[1].stored) == ((), 7)
@@ -430,6 +433,21 @@ def test_a_large_table_of_links_is_estimated_and_its_values_are_not_sampled(
     assert abs(first.value - 4_000) < 3 * (first.high - first.value)
     assert abs(second.value - 5_400) < 3 * (second.high - second.value)
     assert (pairs.value, pairs.is_exact) == (50, True)
+
+
+@pytest.mark.parametrize(("source", "target"), [(5, 3), (36, 36)], ids=["numbers", "identifiers"])
+def test_the_bytes_of_links_are_those_of_a_state(tmp_path: Path, source: int, target: int) -> None:
+    """With the indexes that they are found by."""
+    count = 20_000
+    sizes = []
+    for number in (0, count):
+        path = tmp_path / f"{number}.db"
+        pairs = [(f"{n * 7919 % count:0{source}d}", f"{n % 500:0{target}d}", "") for n in range(number)]
+        with contextlib.closing(open_state(path, lambda: 0.0, create=True)) as state:
+            state.links.register([LinkRow("Job.LIKE", "LIKE", "job", "job", carried=False)])
+            state.links.read_pairs("Job.LIKE", pairs)
+        sizes.append(path.stat().st_size)
+    assert edge_bytes(count, source, target) == pytest.approx(sizes[1] - sizes[0], rel=0.2)
 
 
 def test_a_link_that_changed_is_told_as_a_run_would(rig: Rig) -> None:

@@ -97,6 +97,18 @@ def test_no_two_texts_are_equal(dataset: Dataset) -> None:
     assert len(set(texts)) == len(texts)
 
 
+def test_a_posting_asks_for_a_few_skills_each_once(dataset: Dataset) -> None:
+    """A link for each; some skill is shared by many postings, or the graph would be a heap of sticks."""
+    asked: dict[str, int] = {}
+    for job in dataset.jobs:
+        assert 2 <= len(job.skills) == len(set(job.skills)) <= 4
+        for skill in job.skills:
+            assert skill.strip() == skill != ""
+            asked[skill] = asked.get(skill, 0) + 1
+    assert 40 < len(asked) < 100
+    assert max(asked.values()) > 50
+
+
 def test_salaries_come_in_pairs_and_in_order(dataset: Dataset) -> None:
     """Some postings have none, so that NULL numbers are part of every demo."""
     pairs = [(job.salary_min, job.salary_max) for job in dataset.jobs]

@@ -161,7 +161,9 @@ def _to_nodes(labels: Mapping[str, str], nodes: Sequence[Node]) -> Iterator[Link
 
 
 def _through(joins: Joins, ends: Mapping[int, _End]) -> Iterator[Link]:
-    for first, second in joining_tables(joins.keys):
+    for pair in joining_tables(joins.keys):
+        columns = joins.columns.get(pair[0].table, ())
+        first, second = _in_order(pair, columns)
         source, target = ends.get(first.target), ends.get(second.target)
         if first.table in ends or source is None or target is None:
             continue
@@ -171,9 +173,18 @@ def _through(joins: Joins, ends: Mapping[int, _End]) -> Iterator[Link]:
             target.label,
             through=FoundTable(first.table, first.schema, first.relation).written,
         )
-        columns = joins.columns.get(first.table, ())
         joined = {*first.columns, *second.columns}
         if not joined <= set(columns):
             yield replace(link, problem=f"the role may not read {link.through}")
         elif (set(first.target_columns), set(second.target_columns)) == (source.key, target.key):
             yield replace(link, properties=tuple(column for column in columns if column not in joined))
+
+
+def _in_order(pair: tuple[ForeignKey, ForeignKey], columns: Sequence[str]) -> tuple[ForeignKey, ForeignKey]:
+    """From the end whose columns stand first.
+
+    Between records of one label it is the order of the constraints' names: so a link is read that names no columns.
+    """
+    first, second = pair
+    places = [columns.index(key.columns[0]) if key.columns[0] in columns else 0 for key in pair]
+    return (second, first) if first.target != second.target and places[1] < places[0] else pair

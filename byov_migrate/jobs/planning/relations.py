@@ -11,6 +11,7 @@ from byov_migrate.jobs.documents import Leaving
 from byov_migrate.jobs.linking import BATCHES_AT_ONCE, EDGES_AT_ONCE
 from byov_migrate.jobs.planning.arithmetic import Estimate, exactly, mean_of
 from byov_migrate.jobs.planning.sampling import Sample
+from byov_migrate.jobs.planning.volumes import edge_bytes
 from byov_migrate.source import LinkShape, Paired, PairReader, Session
 
 REQUESTS_A_CALL = 2
@@ -23,7 +24,7 @@ class LinkPlan:
 
     links: an estimate from the rows that were looked at, dangling ones among them; exact for pairs. carried: rows hold
     the other end's key, as the property `ref_property`. leaving: of a join table, as properties of the link. requests:
-    at most.
+    at most. state_bytes: that the state grows by.
     """
 
     name: str
@@ -35,6 +36,15 @@ class LinkPlan:
     ref_property: str | None
     leaving: tuple[Leaving, ...]
     requests: int
+    state_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedRecords:
+    """The records of one label: how many, and the bytes of their keys on average."""
+
+    rows: int
+    key_bytes: float
 
 
 def carried_links(links: Sequence[LinkShape], sample: Sample) -> dict[str, Estimate]:
@@ -52,26 +62,26 @@ def carried_links(links: Sequence[LinkShape], sample: Sample) -> dict[str, Estim
 def plan_links(
     links: Sequence[LinkShape],
     carried: Mapping[str, Estimate],
-    rows: Mapping[str, int],
+    ends: Mapping[str, LinkedRecords],
     session: Session,
     digests: Digests,
     batch_rows: int,
 ) -> tuple[LinkPlan, ...]:
-    """In the order of the configuration. carried: as `carried_links` of every table. rows: of each label."""
+    """In the order of the configuration. carried: as `carried_links` of every table. ends: by label."""
     found = []
     for link in links:
+        source, target = ends[link.source.entry.label], ends[link.target.entry.label]
         if isinstance(link.way, Paired):
             pairs = PairReader(session, link, link.way, digests).sum().pairs
-            requests = _paired_requests(link.way, pairs, rows[link.target.entry.label])
-            found.append(_plan(link, exactly(pairs), requests))
+            counted, requests = exactly(pairs), _paired_requests(link.way, pairs, target.rows)
         else:
             counted = carried[link.name]
-            requests = _carried_requests(counted.value, rows[link.source.entry.label], batch_rows)
-            found.append(_plan(link, counted, requests))
+            requests = _carried_requests(counted.value, source.rows, batch_rows)
+        found.append(_plan(link, counted, requests, edge_bytes(counted.value, source.key_bytes, target.key_bytes)))
     return tuple(found)
 
 
-def _plan(link: LinkShape, links: Estimate, requests: int) -> LinkPlan:
+def _plan(link: LinkShape, links: Estimate, requests: int, state_bytes: int) -> LinkPlan:
     return LinkPlan(
         name=link.name,
         type=link.type,
@@ -82,6 +92,7 @@ def _plan(link: LinkShape, links: Estimate, requests: int) -> LinkPlan:
         ref_property=link.ref_property if link.is_carried else None,
         leaving=tuple(_leaving(link.way)) if isinstance(link.way, Paired) else (),
         requests=requests,
+        state_bytes=state_bytes,
     )
 
 

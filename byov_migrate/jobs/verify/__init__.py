@@ -1,4 +1,4 @@
-"""Proof that the target equals the source: rows, values, vectors, and that what is withheld is not there."""
+"""Proof that the target equals the source: rows, values, vectors, links, and that what is withheld is not there."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Proves that the target equals the source. Reads both sides; writes its report into the state and nothing else.
 
-rows ──►  scratch file  ◄── records and scores
+rows ──►  scratch file  ◄── records and scores        both at the same time, a thread each
               │
     differences, less what is behind, looked at again  ──►  verdict, samples  ──►  report
 """
@@ -8,13 +8,18 @@ rows ──►  scratch file  ◄── records and scores
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import TypeAlias, get_args
 
 from byov_migrate.config import Config, Entry
 from byov_migrate.errors import ConfigurationError
+from byov_migrate.jobs.prefetch import beside
+from byov_migrate.jobs.ranges import again_and_again
 from byov_migrate.jobs.reading import Reading, reading
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.sync_start import rows_of
@@ -23,7 +28,7 @@ from byov_migrate.jobs.verify.coming import wait_for_replica
 from byov_migrate.jobs.verify.judging import Judge, Verdict
 from byov_migrate.jobs.verify.links import LinkProof
 from byov_migrate.jobs.verify.looks import Looker
-from byov_migrate.jobs.verify.reading_sides import lister, read_source, read_target
+from byov_migrate.jobs.verify.reading_sides import Pace, lister, read_source, read_target
 from byov_migrate.jobs.verify.results import (
     SampleProof,
     TableVerification,
@@ -32,14 +37,16 @@ from byov_migrate.jobs.verify.results import (
     property_counts,
     to_report,
 )
-from byov_migrate.jobs.verify.sampling import EMBEDDED_AGAIN, prove_by_sample
+from byov_migrate.jobs.verify.sampling import EMBEDDED_AGAIN, Sampled, prove_by_sample
 from byov_migrate.jobs.verify.subject import Subject, examine
 from byov_migrate.jobs.verify.tiers import TIERS, Tier, kinds_of
+from byov_migrate.records import Rejected, Row
 from byov_migrate.state.comparison import KINDS, Comparison, Kind, TableComparison, remove_scratch, translated
 from byov_migrate.state.link_comparison import LinkComparison
 
 WITHHELD_SAMPLE = 200
 RANGES = 1000
+Drawn: TypeAlias = "Future[list[Row | Rejected]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,8 @@ class _Run:
         """A table's proof, with that of the links that lead from it."""
         verdict = Verdict()
         links = 0
+        if proofs:
+            self.comparison.index_ids()
         for proof in proofs:
             if proof.link.source.entry.label == table.label:
                 found = proof.prove()
@@ -173,48 +182,81 @@ class _Run:
     def _table(
         self, number: int, subject: Subject, proofs: Sequence[LinkProof], before: int
     ) -> tuple[TableVerification, bool]:
-        table = subject.table
-        comparison = self.comparison.at(number, table.name, subject.properties)
+        name = subject.table.name
+        comparison = self.comparison.at(number, name, subject.properties)
         wait_for_replica(subject)
-        links = [proof for proof in proofs if proof.link.source.entry.label == table.label]
-        read_source(subject, comparison, self.around, rows_of(self.ends.state, table.name), links)
+        unwanted = threading.Event()
+        pace = Pace(self.around, subject, rows_of(self.ends.state, name), unwanted)
+        pace.starts(comparison.count_rows(), comparison.count_records())
+        links = [proof for proof in proofs if proof.link.source.entry.label == subject.table.label]
         verdict = Verdict()
-        stopped = self._judge(subject, number, comparison, verdict, before, links)
-        samples = () if stopped or "vectors" in self.asked.skip else self._samples(subject, comparison, verdict)
+        with beside("source", unwanted) as worker:
+            drawn = worker.submit(_draw, subject, comparison, pace, links)
+            prove = partial(self._prove, subject, pace, drawn)
+            early = worker.submit(prove) if self.asked.stop_after is None else None
+            stopped = self._judge(_Sides(subject, number, comparison, pace, links, drawn), verdict, before)
+            samples = () if stopped else _counted((early or worker.submit(prove)).result(), verdict)
         return _result(subject, comparison, verdict, samples), stopped
 
-    def _judge(
-        self,
-        subject: Subject,
-        number: int,
-        comparison: TableComparison,
-        verdict: Verdict,
-        before: int,
-        links: Sequence[LinkProof],
-    ) -> bool:
+    def _prove(self, subject: Subject, pace: Pace, drawn: Drawn) -> list[Sampled]:
+        """By sample, what was drawn before in the same thread."""
+        if "vectors" in self.asked.skip:
+            return []
+        return [prove_by_sample(subject, number, drawn.result(), pace) for number in range(len(subject.plans))]
+
+    def _judge(self, sides: _Sides, verdict: Verdict, before: int) -> bool:
         """Read the target and judge; True when enough differences were found to stop."""
-        listing = lister(subject, self.around, with_vectors="vectors" not in self.asked.skip)
-        looker = Looker(subject, number, listing, self.asked.kinds)
+        comparison, enough = sides.comparison, self.asked.stop_after
+        listing = lister(sides.subject, self.around, with_vectors="vectors" not in self.asked.skip)
+        looker = Looker(sides.subject, sides.number, listing, self.asked.kinds)
         judge = Judge(comparison, looker, self.ends.patience)
         judged: set[str] = set()
-        for chunk in read_target(subject, comparison, listing, self.around, links):
-            if self.asked.stop_after is not None:
+        for chunk in read_target(sides.subject, comparison, listing, sides.pace, sides.links):
+            sides.require_source(wait=enough is not None)
+            if enough is not None:
                 judged |= set(chunk)
                 judge.judge(verdict, slices=chunk)
-                if before + sum(verdict.counts.values()) >= self.asked.stop_after:
+                if before + sum(verdict.counts.values()) >= enough:
                     return True
+        sides.require_source(wait=True)
         sample = WITHHELD_SAMPLE if "text" not in self.asked.skip else 0
         rest = None if not judged else sorted(comparison.slices_read() - judged)
         judge.judge(verdict, slices=rest, sample=sample)
-        return self.asked.stop_after is not None and before + sum(verdict.counts.values()) >= self.asked.stop_after
+        return enough is not None and before + sum(verdict.counts.values()) >= enough
 
-    def _samples(self, subject: Subject, comparison: TableComparison, verdict: Verdict) -> tuple[SampleProof, ...]:
-        positions = [position for _, position in comparison.sample(EMBEDDED_AGAIN)]
-        sampled = [prove_by_sample(subject, number, positions) for number in range(len(subject.plans))]
-        known = {item.key for item in verdict.differences if item.kind == "vectors"}
-        for item in (item for one in sampled for item in one.differences if item.key not in known):
-            verdict.count(item)
-        return tuple(one.proof for one in sampled)
+
+@dataclass(frozen=True)
+class _Sides:
+    """A table whose source is being read beside the target."""
+
+    subject: Subject
+    number: int
+    comparison: TableComparison
+    pace: Pace
+    links: Sequence[LinkProof]
+    drawn: Drawn
+
+    def require_source(self, *, wait: bool) -> None:
+        """Raise what reading the source raised. wait: until it is read, and its connection is free."""
+        if wait or self.drawn.done():
+            self.drawn.result()
+
+
+def _draw(
+    subject: Subject, comparison: TableComparison, pace: Pace, links: Sequence[LinkProof]
+) -> list[Row | Rejected]:
+    """Read the source; the rows of the sample."""
+    read_source(subject, comparison, pace, links)
+    positions = [position for _, position in comparison.sample(EMBEDDED_AGAIN)]
+    return again_and_again(partial(subject.reader.rows, positions), subject.ends.patience)
+
+
+def _counted(sampled: Sequence[Sampled], verdict: Verdict) -> tuple[SampleProof, ...]:
+    """The proofs, once what they found is counted."""
+    known = {item.key for item in verdict.differences if item.kind == "vectors"}
+    for item in (item for one in sampled for item in one.differences if item.key not in known):
+        verdict.count(item)
+    return tuple(one.proof for one in sampled)
 
 
 def _result(

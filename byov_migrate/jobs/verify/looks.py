@@ -73,9 +73,8 @@ class Looker:
         def meet(record: Stored) -> None:
             records.setdefault(record.key, []).append(record)
 
-        with comparison.together():
-            comparison.add_rows(subject.source_rows(rows))
-            self.listing.read_keys(list(positions), RecordSink(subject, comparison, meet))
+        comparison.add_rows(subject.source_rows(rows))
+        self.listing.read_keys(list(positions), RecordSink(subject, comparison, meet))
         for row in rows:
             held = [record.properties for record in records.get(row.key, ())]
             columns = _columns_that_differ(subject, row, held) if isinstance(row, Row) else ()

@@ -1,20 +1,23 @@
-"""Proofs by sample: a few texts embedded again, and how many of the true neighbours the index finds."""
+"""Proofs by sample: a few texts embedded again, and how many of the true neighbours the index finds.
+
+Every exact search goes through the whole label, so that one a row serves both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from byov_migrate.jobs.ranges import again_and_again
+from byov_migrate.jobs.verify.reading_sides import Pace
 from byov_migrate.jobs.verify.results import SampleProof
 from byov_migrate.jobs.verify.subject import Subject
-from byov_migrate.records import KeyText, Row, Vector
+from byov_migrate.records import Rejected, Row, Vector
 from byov_migrate.state.comparison import Difference
 from byov_migrate.target.where import EVERY_RECORD
-from byov_migrate.target.wire import Index, Stored
+from byov_migrate.target.wire import Index, Stored, Where
 
 EMBEDDED_AGAIN = 24
 QUERIES = 20
@@ -30,24 +33,42 @@ class Sampled:
     differences: tuple[Difference, ...]
 
 
-def prove_by_sample(subject: Subject, number: int, positions: Sequence[KeyText]) -> Sampled:
-    """One embedding, by the rows at these positions. Loads the model where texts are embedded."""
+def prove_by_sample(subject: Subject, number: int, rows: Sequence[Row | Rejected], pace: Pace) -> Sampled:
+    """One embedding, by these rows. Loads the model where texts are embedded; asks nothing of the source.
+
+    Raise Interrupted after a stop.
+    """
     plan, index = subject.plans[number], subject.indexes[number]
     name = plan.config.property_name
     if index is None:
         return Sampled(SampleProof(name, None, None, None), ())
-    rows = again_and_again(partial(subject.reader.rows, list(positions)), subject.ends.patience)
     plain = [row for row in rows if isinstance(row, Row) and row.contents[number] is not None]
-    vectors = _vectors(subject, number, plain)
-    cosines = _cosines(subject, number, index, plain, vectors) if plan.encoder is not None else {}
+    search = _Search(subject, index, _vectors(subject, number, plain), pace)
+    nearest = {key: search(key, EVERY_RECORD) for key in list(search.vectors)[:QUERIES]}
+    cosines = _cosines(subject, number, plain, search, nearest) if plan.encoder is not None else {}
     foreign = tuple(
         Difference("vectors", key, f"{name}: the model gives another vector now (cosine {cosine:.4f})")
         for key, cosine in cosines.items()
         if cosine < SAME_MODEL
     )
-    recall = _recall(subject, index, list(vectors.values())[:QUERIES])
     embedded = len(cosines) if plan.encoder is not None else None
+    recall = _recall(search, nearest)
     return Sampled(SampleProof(name, embedded, min(cosines.values(), default=None), recall), foreign)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Searches for what is nearest to a row of the sample. vectors: key -> vector."""
+
+    subject: Subject
+    index: Index
+    vectors: Mapping[str, Vector]
+    pace: Pace
+
+    def __call__(self, key: str, where: Where | None) -> list[Stored]:
+        self.pace.require_wanted()
+        search = partial(self.subject.ends.wire.search, self.index, self.vectors[key], where=where, limit=NEIGHBOURS)
+        return self.subject.ends.patience.retry(search)
 
 
 def _vectors(subject: Subject, number: int, rows: Sequence[Row]) -> dict[str, Vector]:
@@ -63,32 +84,30 @@ def _vectors(subject: Subject, number: int, rows: Sequence[Row]) -> dict[str, Ve
 
 
 def _cosines(
-    subject: Subject, number: int, index: Index, rows: Sequence[Row], vectors: Mapping[str, Vector]
+    subject: Subject, number: int, rows: Sequence[Row], search: _Search, nearest: Mapping[str, Sequence[Stored]]
 ) -> dict[str, float]:
     """Key -> cosine of the stored vector and the one made now, where the record says it is of the same text."""
     found: dict[str, float] = {}
     mark_name = f"byovText_{subject.properties[number]}"
     for row in rows:
         mark = subject.composer.hashes(row)[1][number]
-        for record in _search(subject, index, vectors[row.key], row.key) if row.key in vectors else ():
+        for record in _own(row.key, search, nearest.get(row.key, ())) if row.key in search.vectors else ():
             if record.properties.get(mark_name) == mark and record.score is not None:
                 found[row.key] = min(2 * record.score - 1, found.get(row.key, 1.0))
     return found
 
 
-def _search(subject: Subject, index: Index, vector: Vector, key: str) -> list[Stored]:
-    search = partial(subject.ends.wire.search, index, vector, where={"byovKey": key}, limit=NEIGHBOURS)
-    return subject.ends.patience.retry(search)
+def _own(key: str, search: _Search, nearest: Iterable[Stored]) -> list[Stored]:
+    """The records of a key, scored: nearly always among the nearest to their own vector."""
+    return [record for record in nearest if record.key == key] or search(key, {"byovKey": key})
 
 
-def _recall(subject: Subject, index: Index, queries: Sequence[Vector]) -> float | None:
+def _recall(search: _Search, nearest: Mapping[str, Sequence[Stored]]) -> float | None:
     """Mean share of the ten nearest by exact search that the index search finds."""
-    shares = [share for query in queries if (share := _share(subject, index, query)) is not None]
+    shares = [_share(search(key, None), exact) for key, exact in nearest.items() if exact]
     return sum(shares) / len(shares) if shares else None
 
 
-def _share(subject: Subject, index: Index, query: Vector) -> float | None:
-    retry, search = subject.ends.patience.retry, subject.ends.wire.search
-    exact = {hit.record_id for hit in retry(partial(search, index, query, where=EVERY_RECORD, limit=NEIGHBOURS))}
-    near = {hit.record_id for hit in retry(partial(search, index, query, where=None, limit=NEIGHBOURS))}
-    return len(exact & near) / len(exact) if exact else None
+def _share(near: Iterable[Stored], exact: Sequence[Stored]) -> float:
+    ids = {hit.record_id for hit in exact}
+    return len(ids & {hit.record_id for hit in near}) / len(ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -68,15 +69,16 @@ class Subject:
     def canonical(self, row: Row) -> Row:
         """The row as RushDB gives its values back."""
         canonical = self.ends.wire.canonical
-        return replace(row, properties={name: canonical(value) for name, value in row.properties.items()})
+        properties = {name: canonical(value) for name, value in row.properties.items()}
+        if all(map(operator.is_, properties.values(), row.properties.values())):
+            return row
+        return replace(row, properties=properties)
 
     def target_record(self, record: Stored) -> TargetRecord:
         """A record as what is compared."""
         held = record.properties
         computed = self._computed({name: held[name] for name in self.columns & held.keys()})
         piece = held.get("byovSlice")
-        odd = [] if isinstance(held.get("byovKey"), str) else ["byovKey"]
-        odd += [] if piece == self.ends.digests.slice_of(record.key) else ["byovSlice"]
         return TargetRecord(
             record_id=record.record_id,
             key=record.key,
@@ -84,7 +86,7 @@ class Subject:
             stored=_text(held, "byovHash"),
             computed=computed,
             batch=_text(held, "byovBatch"),
-            odd=tuple(odd),
+            odd=() if isinstance(held.get("byovKey"), str) else ("byovKey",),
             unknown=tuple(sorted(held.keys() - self.allowed)),
             sides=tuple(self._target_side(plan, held) for plan in self.plans),
         )
