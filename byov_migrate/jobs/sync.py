@@ -273,7 +273,9 @@ def sync_keys(
         ends.state.cursors.distrust(entry.name)
         tally, totals = _write(chosen, lambda: iter([Page(tuple(rows), None)]), len(rows))
         done = Done(tally, totals, remove(chosen, gone))
-        result = SyncResult((result_of(ends, work, done, None, around.monotonic() - began),), link_all(ends, told=False))
+        result = SyncResult(
+            (result_of(ends, work, done, None, around.monotonic() - began),), link_all(ends, told=False)
+        )
         ends.finish(result.exit_code, {entry.name: dataclasses.asdict(result.tables[0])})
     return result
 

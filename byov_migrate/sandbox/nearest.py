@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from byov_migrate.sandbox import records
@@ -16,6 +17,7 @@ from byov_migrate.sandbox.search import numbers_matching, read_query
 from byov_migrate.sandbox.store import Session
 from byov_migrate.sandbox.values import as_number
 from byov_migrate.sandbox.vectors import Numbers, Scores, ZeroVector, best, blurred, read_vector
+from byov_migrate.sandbox.where import Condition, joined, linked_counts
 
 
 def nearest(session: Session, body: Mapping[str, Any]) -> list[tuple[Stored, float]]:
@@ -26,7 +28,7 @@ def nearest(session: Session, body: Mapping[str, Any]) -> list[tuple[Stored, flo
     if not np.any(query):
         raise database_failure()
     if body.get("where") or len(body["labels"]) > 1:
-        numbers, scores = _exact(session, index, body, query)
+        numbers, scores = _repeated(session, body.get("where"), *_exact(session, index, body, query))
     else:
         numbers, scores = _approximate(session, index, query, skip, limit)
     numbers, scores = best(numbers, scores, skip + limit)
@@ -44,6 +46,19 @@ def _exact(
         return space.exact_scores(query, index.similarity, numbers)
     except ZeroVector as exc:
         raise database_failure() from exc
+
+
+def _repeated(session: Session, where: Any, numbers: Numbers, scores: Scores) -> tuple[Numbers, Scores]:
+    """Each record as often as there are linked records that fulfil the filter, as the server's join has it."""
+    counts = linked_counts(where, "r", session.project)
+    if not counts or not len(numbers):
+        return numbers, scores
+    times = joined([Condition(f"({count.sql})", count.parameters) for count in counts], " * ")
+    query = f"SELECT {times.sql} FROM json_each(?) n JOIN record r ON r.number = n.value ORDER BY n.key"
+    wanted = orjson.dumps(numbers.tolist()).decode()
+    rows = session.connection.execute(query, (*times.parameters, wanted)).fetchall()
+    repeats = np.array([row[0] for row in rows])
+    return np.repeat(numbers, repeats), np.repeat(scores, repeats)
 
 
 def _approximate(

@@ -279,6 +279,12 @@ def _id_operator(column: str, operator: str, value: Any) -> Condition:
 
 def _related(label: str, block: Mapping[str, Any], place: Place) -> Condition:
     """A block about linked records of a label: at least one of them fulfils it."""
+    parts = _linked(label, block, place)
+    return joined([Condition(f"EXISTS (SELECT 1 {part.sql})", part.parameters) for part in parts], " OR ")
+
+
+def _linked(label: str, block: Mapping[str, Any], place: Place) -> list[Condition]:
+    """The linked records that fulfil a block, as what follows SELECT; one for each direction."""
     other = place.related()
     relation = block.get("$relation") or {}
     wanted = {"type": relation} if isinstance(relation, str) else relation
@@ -288,15 +294,32 @@ def _related(label: str, block: Mapping[str, Any], place: Place) -> Condition:
         str(wanted.get("direction", "")).lower(), [("source", "target"), ("target", "source")]
     )
     typed, kinds = ("AND e.type = ? ", (wanted["type"],)) if wanted.get("type") else ("", ())
-    parts = [
+    return [
         Condition(
-            f"EXISTS (SELECT 1 FROM edge e JOIN record {other.alias} ON {there} = e.{far} "
-            f"WHERE e.{near} = {here} {typed}AND {other.alias}.label = ? AND ({inner.sql}))",
+            f"FROM edge e JOIN record {other.alias} ON {there} = e.{far} "
+            f"WHERE e.{near} = {here} {typed}AND {other.alias}.label = ? AND ({inner.sql})",
             (*kinds, label, *inner.parameters),
         )
         for near, far in ways
     ]
-    return joined(parts, " OR ")
+
+
+def linked_counts(where: Any, alias: str, project: int) -> list[Condition]:
+    """For each block about linked records that all must fulfil: how many of them do, as an expression."""
+    counts: list[Condition] = []
+    for name, value in (where or {}).items():
+        if name == "$and" and isinstance(value, list):
+            counts += [count for item in value for count in linked_counts(item, alias, project)]
+        elif isinstance(value, dict) and not name.startswith("$") and _is_about_links(value):
+            parts = _linked(name, value, Place(alias, project))
+            counts.append(
+                joined([Condition(f"(SELECT count(*) {part.sql})", part.parameters) for part in parts], " + ")
+            )
+    return counts
+
+
+def _is_about_links(block: Mapping[str, Any]) -> bool:
+    return not block or not any(all(key in words for key in block) for words in (LOGICAL, DATE_PARTS, OPERATORS))
 
 
 def _kind(value: Any) -> str:

@@ -50,10 +50,11 @@ SELECT :name, c.property, a.key, c.mark, {_SCORES} {_VECTORS}
 _COUNT_VECTORS = f"""
 SELECT c.property, count(*), count(*) FILTER (WHERE ({_FROM_SOURCE}) IS NOT TRUE) {_VECTORS} GROUP BY c.property
 """
+# A row that is rejected has no hash: its record is unsettled, so that the next sync tells of it.
 _ADD_RECORDS = """
 INSERT INTO state.ledger (table_name, key, record_id, hash, batch)
 SELECT :name, a.key, a.record_id, CASE WHEN r.key IS NULL OR (
-           r.reject IS NULL AND r.hash = a.stored AND NOT EXISTS (
+           r.hash = a.stored AND NOT EXISTS (
                SELECT 1 FROM source_content s
                  LEFT JOIN state.vector v ON v.table_name = :name AND v.property = s.property AND v.key = s.key
                 WHERE s.t = :t AND s.key = a.key AND v.text_hash IS NOT s.mark

@@ -25,9 +25,9 @@ from byov_migrate.target.wire import Index, Stored, Where, Wire
 FIND_ROWS = 1000
 SPARE_HITS = 1000
 """Asked for beyond what was counted: records may be added meanwhile."""
-FIRST_ROWS = 40_000
+FIRST_ROWS = 36_000
 SLOW_S = 20.0
-LARGE_BYTES = 32 * 1024 * 1024
+LARGE_BYTES = 28 * 1024 * 1024
 """A reply takes eight times its size in memory while it is read: 330 MB of 50,000 records were seen."""
 EVERY_KEY = {"byovKey": {"$exists": True}}
 _SAMPLE = 50

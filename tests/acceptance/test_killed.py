@@ -67,7 +67,7 @@ def test_a_deleted_state_is_adopted_and_everything_goes_on(migration: Migration)
     adopted = migration.run("adopt", "--yes", migration.label)
 
     assert adopted.returncode == 0, adopted.stderr
-    assert "300 records, 300 vectors adopted; 0 texts embedded" in adopted.stdout
+    assert f"300 records, {len(vectors)} vectors adopted; 0 texts embedded" in adopted.stdout
     assert [migration.run(command).returncode for command in ("verify", "sync", "status")] == [0, 0, 0]
     assert compare_items(migration, vectors).is_exact
 

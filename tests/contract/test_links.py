@@ -362,3 +362,27 @@ def test_links_go_with_either_of_their_ends(rushdb: Rushdb, job: str, company: s
         ids = [record["__id"] for record in rushdb.find(label, where)]
         data(rushdb.call("POST", "/records/delete", {"labels": [label], "where": {"$id": {"$in": ids}}}), 201)
         assert counted(rushdb, kind) == left
+
+
+def test_records_found_across_a_link_to_many_are_counted_once(rushdb: Rushdb, company: str, kind: str) -> None:
+    """Why the number of linked records proves a join."""
+    label = rushdb.label()
+    rushdb.create(label, [{"n": 1, "companies": [0, 1]}, {"n": 2, "companies": [1]}])
+    data(rushdb.join(label, "companies", company, "id", kind), 201)
+    linked = {company: {"$relation": {"type": kind, "direction": "out"}}}
+    assert (rushdb.total(label, linked), found(rushdb, label, linked)) == (2, [2, 1])
+
+
+def test_a_search_by_vector_across_a_link_repeats_a_record_for_each_linked_one(
+    rushdb: Rushdb, company: str, kind: str
+) -> None:
+    """Why a search asks for more until it has enough records."""
+    label = rushdb.label()
+    index = rushdb.index(label, "text")
+    made = rushdb.create(label, [{"n": n, "companies": [0, 1] if n < 3 else [1], "text": ""} for n in (1, 2, 3)])
+    rushdb.put_vectors(index, [(record["__id"], [1.0, 0.1 * record["n"], 0, 0]) for record in made])
+    data(rushdb.join(label, "companies", company, "id", kind), 201)
+    where = {company: {"name": {"$in": ["Zero", "One"]}}}
+    for limit, numbers in ((10, [1, 1, 2, 2, 3]), (3, [1, 1, 2])):
+        response = rushdb.nearest(label, "text", [1.0, 0, 0, 0], where=where, limit=limit)
+        assert [record["n"] for record in data(response)] == numbers

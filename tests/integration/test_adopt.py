@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -404,15 +405,19 @@ def test_a_row_that_cannot_be_sent_is_told_by_the_next_sync(rig: SyncRig) -> Non
 
 
 def test_a_stop_leaves_nothing(rig: SyncRig) -> None:
-    """Exit 130; the same command begins again."""
+    """Exit 130; the same command begins again. What an earlier one left that was killed is of no use."""
+    left = rig.config().state_path.with_name(".jobs.state.db.adopting")
+    shutil.copy(rig.config().state_path, left)
     before = lose(rig)
     stop = threading.Event()
     stop.set()
     with pytest.raises(Interrupted):
         adopted(rig, stop=stop)
     assert leftovers(rig) == {"jobs.state.db.lock"}
+    left.write_bytes(b"half a state")
     adopted(rig)
     assert content(rig.config().state_path) == before
+    assert leftovers(rig) == {"jobs.state.db", "jobs.state.db.lock"}
 
 
 def test_links_are_known_again_and_the_next_run_is_exact(graph: GraphRig) -> None:

@@ -344,6 +344,13 @@ def test_what_needs_more_than_writing_is_refused(ready: SyncRig, name: str) -> N
     assert ready.sync(full=True).changes == 0
 
 
+KILLED_EDITS: dict[str, dict[str, Any]] = {
+    "a column less, one more": {"columns": ["id", "title", "status", "hits"]},
+    "another embedding": {
+        "columns": ["id", "title", "pay", "status"],
+        "embeddings": [*READY["embeddings"], {"property": "summary", "vector": "other"}],
+    },
+}
 KILLED = """
 import json, sys
 from pathlib import Path
@@ -365,16 +372,19 @@ def _settled(rig: SyncRig, batches: set[str]) -> int:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("edit", KILLED_EDITS)
 @pytest.mark.parametrize("unique", [False, True], ids=["replaced", "merged"])
-def test_killed_in_the_middle_the_next_run_goes_on(ready: SyncRig, *, unique: bool) -> None:
+def test_killed_in_the_middle_the_next_run_goes_on(ready: SyncRig, edit: str, *, unique: bool) -> None:
     """And what the killed one wrote and proved is not written again."""
     rows = 4000
     ready.execute(FILL, (ROWS + 1, rows))
+    ready.execute("ALTER TABLE job ADD other real[]")
+    ready.execute("UPDATE job SET other = ARRAY[cos(id), id, 1]::real[]")
     if unique:
         ready.make_keys_unique()
     ready.backfill()
     before = {record["byovBatch"] for record in ready.records()}
-    ready.table = {"columns": ["id", "title", "status", "hits"]}
+    ready.table = KILLED_EDITS[edit]
     given = {"dsn": ready.dsn, "url": ready.url, "key": ready.key, "label": ready.label, "table": ready.table}
     root = Path(__file__).parents[2]
     arguments = json.dumps({"folder": str(ready.folder), **given})
@@ -390,7 +400,8 @@ def test_killed_in_the_middle_the_next_run_goes_on(ready: SyncRig, *, unique: bo
     assert table.updated + table.unchanged == rows
     assert table.updated <= rows - done_before
     names = {frozenset(record) for record in stored(ready).values()}
-    assert names == {frozenset({"id", "title", "status", "hits", "description", "descriptionAlt"})}
+    carriers = {f"{item.property_name}{end}" for item in ready.config().tables[0].embeddings for end in ("", "Alt")}
+    assert names == {frozenset({*ready.table["columns"], *carriers})}
     assert verified(ready) == 0
 
 

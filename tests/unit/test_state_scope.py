@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from byov_migrate.config import TableConfig
-from byov_migrate.state.scope import ChangeClass, change_class, compare, table_fields
+from byov_migrate.state.scope import (
+    ACCEPT_SOURCE,
+    APPLY,
+    Applying,
+    ChangeClass,
+    Difference,
+    change_class,
+    compare,
+    next_step,
+    table_fields,
+)
 
 EMBEDDING = {"property": "description", "text": "{body}", "model": "jobs"}
 TABLE = {"name": "public.job", "label": "Job", "columns": ["id", "title"], "embeddings": [EMBEDDING]}
@@ -151,3 +161,49 @@ def test_a_difference_is_a_sentence_with_both_values() -> None:
     assert str(difference).startswith("tables[public.job].label is now Posting, was Job: ")
     [absent] = compare(fields(), fields(deleted_when="a is null"))
     assert "was absent" in str(absent)
+
+
+STEPS: dict[ChangeClass, str] = {
+    "apply": APPLY,
+    "re-embed": "there is no reembed yet",
+    "another": "put the old values back, or give the new ones a state and a label of their own",
+    "re-identify": ACCEPT_SOURCE,
+}
+PLACES = {"source.system", "source.database", "target.project", "hash_key"}
+
+
+@pytest.mark.parametrize("field", [*fields(), "tables[public.job].links", *sorted(PLACES)])
+def test_every_field_has_a_class_and_a_next_step(field: str) -> None:
+    """Nobody is left with an exit 4 and no way on."""
+    change = change_class(field)
+    found = f"{field}.id" if field.endswith(".schema") else field  # those are told column by column
+    step = next_step([Difference(found, change, "old", "new")])
+    assert (STEPS[change] if field != "target.project" else "the key of the project") in step
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (["apply", "re-embed"], STEPS["re-embed"]),
+        (["apply", "another"], STEPS["another"]),
+        (["re-embed", "another"], STEPS["another"]),
+        (["apply", "re-identify"], f"{ACCEPT_SOURCE} with the old settings, then {APPLY} with the new ones"),
+    ],
+)
+def test_the_hardest_of_several_classes_decides(classes: list[ChangeClass], expected: str) -> None:
+    """A command that would be refused again is no way on."""
+    names = {"re-identify": "source.system"}
+    differences = [Difference(names.get(change, "tables[public.job].x"), change, 1, 2) for change in classes]
+    assert expected in next_step(differences)
+
+
+def test_an_apply_under_way_is_no_difference() -> None:
+    """The settings are those of the state; only records lag behind."""
+    assert compare({**fields(), "tables[public.job].applying": Applying(("columns",)).stored()}, fields()) == []
+
+
+def test_an_unfinished_apply_is_gone_on_with_by_the_next_one() -> None:
+    """What the first had removed still has to go, unless it is back."""
+    first = Applying(("columns",), frozenset({"pay", "city"}), frozenset({"Job.TAGGED"}))
+    both = Applying(("rename",), frozenset({"title"})).after(first, ["id", "city"])
+    assert both == Applying(("columns", "rename"), frozenset({"pay", "title"}), frozenset({"Job.TAGGED"}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -54,6 +55,7 @@ class _Asked:
     limit: int
     skip: int
     exact: bool
+    crosses_links: bool
 
     def conditions(self, query: Query) -> dict[str, Any]:
         """The `where` to send: a row that others are to be like is left out by the server, which makes it exact."""
@@ -144,7 +146,8 @@ def _asked(config: Config, text: str | None, options: Options) -> _Asked:
         query_model(config, searched)
     where = conditions(config, searched.table, options.get("where", ()))
     page = (options.get("limit", 10), options.get("skip", 0))
-    return _Asked(searched, text, like, where, *page, options.get("exact", False))
+    crosses = any("." in item.name for item in options.get("where", ()))
+    return _Asked(searched, text, like, where, *page, options.get("exact", False), crosses)
 
 
 def _query(ends: Reading, asked: _Asked, around: Surroundings) -> Query:
@@ -186,10 +189,19 @@ def _ask(ends: Reading, index: Index, query: Query, asked: _Asked, around: Surro
 
 
 def _nearest(ends: Reading, index: Index, query: Query, asked: _Asked, where: Mapping[str, Any] | None) -> list[Stored]:
-    page = {"limit": asked.limit, "skip": asked.skip}
-    found = ends.patience.retry(lambda: ends.wire.search(index, query.vector, where=where or None, **page))
-    # Across a link a record may come once for each linked record that fits.
-    return list({record.record_id: record for record in found}.values())
+    if not asked.crosses_links:
+        page = {"limit": asked.limit, "skip": asked.skip}
+        return ends.patience.retry(lambda: ends.wire.search(index, query.vector, where=where or None, **page))
+    # Across a link a record comes once for each linked record that fits, and the limit is one of these.
+    wanted, asked_for, found = asked.skip + asked.limit, 0, dict[str, Stored]()
+    while len(found) < wanted:
+        page = {"limit": wanted, "skip": asked_for}
+        some = ends.patience.retry(partial(ends.wire.search, index, query.vector, where=where or None, **page))
+        found |= {record.record_id: record for record in some if record.record_id not in found}
+        asked_for += wanted
+        if len(some) < wanted:
+            break
+    return list(found.values())[asked.skip : wanted]
 
 
 def _hits(ends: Reading, searched: Searched, found: Sequence[Stored], columns: Columns | None) -> tuple[Hit, ...]:
