@@ -76,7 +76,8 @@ class Digests:
         for key, record_hash, text_hashes, refs in rows:
             fields += [key.encode(), record_hash.encode(), *((text or "").encode() for text in text_hashes)]
             for kind in sorted(refs):
-                fields += [kind.encode(), *(target.encode() for target in refs[kind])]
+                targets = [target.encode() for target in refs[kind]]
+                fields += [kind.encode(), str(len(targets)).encode(), *targets]
         return self._hmac("byov-batch-1", *fields).hex()[:16]
 
     def slice_of(self, key: str) -> str:

@@ -227,7 +227,7 @@ class _Gatherer:
         return Answer(where, records, self.around.clock())
 
     def _sent(self, table: TableConfig) -> Iterator[Sent]:
-        for item in leaving(table):
+        for item in leaving(table, self.ends.reader(table).links):
             yield Sent(item.property_name, item.origin, self._there(table, item.property_name))
 
     def _there(self, table: TableConfig, name: str) -> Answer:

@@ -20,7 +20,7 @@ from byov_migrate.source import queries
 from byov_migrate.source.catalog import describe_table, known_columns
 from byov_migrate.source.distinct import value_column
 from byov_migrate.source.keys import canonical_key
-from byov_migrate.source.names import nearest, resolve
+from byov_migrate.source.names import Relation, nearest, resolve
 from byov_migrate.source.session import Session, Transaction
 from byov_migrate.source.shape import Column, TableShape, TypeName
 from byov_migrate.source.statements import column_of_row, type_name
@@ -179,7 +179,8 @@ class _Describer:
 
     def _constraint(self, name: str) -> _ForeignKey:
         table, _, constraint = name.rpartition(".")
-        oids = [resolve(self.transaction, table, "").oid] if table else [shape.oid for shape in self.shapes.values()]
+        tables = [shape.oid for shape in self.shapes.values()]
+        oids = [self._relation(table, ".foreign_key").oid] if table else tables
         rows = self.transaction.fetch(queries.FOREIGN_KEYS_OF, (oids,))
         keys = [_ForeignKey(row[0], row[1], row[2], tuple(row[3]), tuple(row[4])) for row in rows]
         found = [key for key in keys if key.name == constraint]
@@ -190,13 +191,17 @@ class _Describer:
         hint = nearest(constraint, [key.name for key in keys])
         raise _Mistake(f".foreign_key: {table or 'no table'} has no foreign key {constraint!r}{hint}")
 
+    def _relation(self, table: str, key: str) -> Relation:
+        try:
+            return resolve(self.transaction, table, key)
+        except ConfigurationError as error:
+            raise _Mistake(str(error)) from error
+
     def _by_value(self, link: LinkConfig, path: str) -> LinkShape:
         source, target = self._end(link.source_end.label), self._end(link.target_end.label)
         column = self._column(source, link.source_end.column, ".source")
         if target.entry.distinct is not None:
-            if link.target_end.column not in (target.entry.distinct, target.entry.outgoing_name(target.entry.distinct)):
-                raise _Mistake(f".target: a node has one property, {target.entry.outgoing_name(target.entry.distinct)}")
-            self._require_alike(column, target.shape.key[0])
+            self._require_alike(column, self._own_column(target, link.target_end.column, ".target"))
             return LinkShape(link, path, source, target, Carried((column,), is_list=column.element is not None))
         other = self._column(target, link.target_end.column, ".target")
         if [key.name for key in target.shape.key] == [other.name]:
@@ -211,12 +216,21 @@ class _Describer:
 
     def _column(self, end: LinkEnd, name: str, key: str) -> Column:
         """By its name, or the name that it leaves under."""
+        if end.entry.distinct is not None:
+            return self._own_column(end, name, key)
         known = known_columns(self.transaction, end.shape.oid)
         renamed = {end.entry.outgoing_name(column): column for column in end.entry.columns}
         found = known.get(name) or known.get(renamed.get(name, ""))
         if found is None:
             raise _Mistake(f"{key}: {end.entry.name} has no column {name!r}{nearest(name, list(known))}")
         return found
+
+    def _own_column(self, end: LinkEnd, name: str, key: str) -> Column:
+        """Of a node, which has one."""
+        own = end.entry.distinct or ""
+        if name not in (own, end.entry.outgoing_name(own)):
+            raise _Mistake(f"{key}: a node has one property, {end.entry.outgoing_name(own)}")
+        return end.shape.key[0]
 
     def _equal(
         self,
@@ -234,7 +248,7 @@ class _Describer:
         return LinkShape(link, path, source, target, Paired(None, "", "", ours, theirs, ()))
 
     def _through(self, link: LinkConfig, table: str, path: str) -> LinkShape:
-        relation = resolve(self.transaction, table, f"{path}.through")
+        relation = self._relation(table, ".through")
         known = known_columns(self.transaction, relation.oid)
         rows = self.transaction.fetch(queries.FOREIGN_KEYS_OF, ([relation.oid],))
         keys = [_ForeignKey(row[0], row[1], row[2], tuple(row[3]), tuple(row[4])) for row in rows]

@@ -155,9 +155,9 @@ def test_batch_id_spelled_out() -> None:
 
 
 def test_batch_id_with_refs_spelled_out() -> None:
-    """Behind a row's own: each link's type, by name, and the keys that it leads to."""
+    """Behind a row's own: each link's type, by name, how many keys it leads to, and these."""
     rows: list[Identity] = [("1", "h1", ("t1",), {"WANTS": ("a", "b"), "AT": ("7",)}), ("2", "h2", (None,), {})]
-    message = framed(b"state", b"1", b"h1", b"t1", b"AT", b"7", b"WANTS", b"a", b"b", b"2", b"h2", b"")
+    message = framed(b"state", b"1", b"h1", b"t1", b"AT", b"1", b"7", b"WANTS", b"2", b"a", b"b", b"2", b"h2", b"")
     assert DIGESTS.batch_id("state", rows) == keyed(b"byov-batch-1\0" + message)[:16]
 
 
@@ -165,7 +165,7 @@ def test_batch_id_frozen() -> None:
     """As in the first release; a row without links is named as before there were any."""
     assert DIGESTS.batch_id("state", [("1", "h1", ("t1",), {})]) == "922b880d4aeeafc4"
     refs = {"WANTS": ("a", "b"), "AT": ("7",)}
-    assert DIGESTS.batch_id("state", [("1", "h1", ("t1",), refs)]) == "40b116ec44f7c301"
+    assert DIGESTS.batch_id("state", [("1", "h1", ("t1",), refs)]) == "e4ae582a96f33cc3"
 
 
 def test_batch_id_depends_on_state_order_and_content() -> None:
