@@ -9,7 +9,6 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -372,7 +371,7 @@ class Config(_Model):
     links: tuple[LinkConfig, ...] = ()
     base: Path = Field(exclude=True)  # the configuration file's folder
 
-    @cached_property
+    @property
     def entries(self) -> tuple[Entry, ...]:
         """All that becomes records: tables, then nodes, in the order of the file."""
         tables = [_table_entry(number, table) for number, table in enumerate(self.tables)]

@@ -287,12 +287,12 @@ def test_a_second_edit_on_top_of_an_unfinished_one(ready: SyncRig) -> None:
     """What the first one removed is gone too, and what the second one put back is there."""
     ready.make_keys_unique()
     ready.backfill()
-    ready.table = {"columns": ["id", "status"]}
+    ready.table = {"columns": ["id", "title"]}  # without pay and status
     interrupted(ready)
-    ready.table = {"columns": ["id", "title"]}
+    ready.table = {"columns": ["id", "title", "status", "hits"]}
     applied(ready)
     names = {name for record in stored(ready).values() for name in record}
-    assert names == {"id", "title", "description", "descriptionAlt"}
+    assert names == {"id", "title", "status", "hits", "description", "descriptionAlt"}
     assert verified(ready) == 0
 
 
