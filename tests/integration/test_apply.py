@@ -24,6 +24,7 @@ from byov_migrate.jobs.backfill import BackfillResult
 from byov_migrate.jobs.status import status
 from byov_migrate.jobs.sync import TableSync, sync_keys
 from byov_migrate.jobs.verify import verify
+from byov_migrate.report.results import print_backfill
 from byov_migrate.state.scope import APPLY
 from tests.graph_rig import GraphRig, graph_rigged
 from tests.models import make_tiny_model
@@ -231,7 +232,9 @@ def test_an_edit_is_refused_with_its_command_and_applied(rig: SyncRig, name: str
     assert rig.sync(full=True).changes == 0
 
 
-def test_the_edit_is_said_field_by_field_before_anything_is_written(ready: SyncRig) -> None:
+def test_the_edit_is_said_field_by_field_before_anything_is_written(
+    ready: SyncRig, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Old and new."""
     ready.backfill()
     ready.table = {"columns": ["id", "title", "status"], "rename": {"title": "name"}}
@@ -243,6 +246,10 @@ def test_the_edit_is_said_field_by_field_before_anything_is_written(ready: SyncR
         "tables[public.job].rename": ({}, {"title": "name"}),
     }
     assert [item.field for item in result.changes] == list(said)
+    print_backfill(result)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1] == "applied tables[public.job].rename: {'title': 'name'}, was {}"
+    assert printed[2] == "Job: 0 new, 60 changed, 0 deleted, 0 as they were; 0 texts embedded"
     assert verified(ready) == 0
 
 
@@ -348,7 +355,7 @@ KILLED_EDITS: dict[str, dict[str, Any]] = {
     "a column less, one more": {"columns": ["id", "title", "status", "hits"]},
     "another embedding": {
         "columns": ["id", "title", "pay", "status"],
-        "embeddings": [*READY["embeddings"], {"property": "summary", "vector": "other"}],
+        "embeddings": [{"property": "description", "vector": "embedding"}, {"property": "summary", "vector": "other"}],
     },
 }
 KILLED = """

@@ -293,7 +293,7 @@ def test_filters_and_templates_are_parsed_once() -> None:
 def test_a_table_by_name_or_label() -> None:
     """As on the command line; another name lists what there is."""
     config = parse(given())
-    assert config.table("Job") is config.table("public.job") is config.entries[0]
+    assert config.table("Job") == config.table("public.job") == config.entries[0]
     with pytest.raises(ConfigurationError, match=r"there are: public\.job"):
         config.table("job")
 
@@ -319,7 +319,7 @@ def test_tables_and_nodes_are_entries_in_their_order() -> None:
     )
     assert (city.where, city.deleted_when) == (job.where, job.deleted_when)
     assert (kind.outgoing_name("kind"), kind.where, kind.unused, kind.path) == ("word", (), "keep", "nodes[1]")
-    assert config.table("City") is config.table("public.job.city") is city
+    assert config.table("City") == config.table("public.job.city") == city
 
 
 def test_a_configuration_cannot_be_changed() -> None:

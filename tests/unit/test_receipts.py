@@ -47,9 +47,10 @@ def written_tables(path: Path) -> Iterator[str]:
 
 
 def test_only_the_journal_writes_the_ledger_and_the_positions() -> None:
-    """Everybody else asks questions."""
+    """Everybody else asks questions; but for a lost state that is made again, which nobody uses yet."""
     proved = {"ledger", "vector", "key_range", "intent", "reject"}
-    assert {name_of(path) for path in MODULES if proved & set(written_tables(path))} == {"state/journal"}
+    writers = {name_of(path) for path in MODULES if proved & set(written_tables(path))}
+    assert writers == {"state/journal", "state/adopting"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
