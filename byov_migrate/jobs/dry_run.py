@@ -66,6 +66,7 @@ def forecast_sync(
 def _forecast(ends: Reading, table: Entry, models: Models, now: float, *, full: bool) -> TableForecast:
     work = _look_at(ends, table, models)
     since = where_it_begins(ends.state, table.name)
+    full = full or ends.state.scope.applying(table.name) is not None
     require_as_new(ends.session, since, ends.patience, accepted=full)
     strategy = None if full else choose_strategy(work.reader, since, rows_of(ends.state, table.name))
     sweep = full or table.distinct is not None or is_sweep_due(since, table.sweep_every, now)

@@ -20,7 +20,7 @@ from byov_migrate.state.database import NETWORK_FILE_SYSTEMS, file_system_of
 from byov_migrate.state.keyfile import open_hash_key
 from byov_migrate.state.lock import require_unlocked
 from byov_migrate.state.looking import looked_at
-from byov_migrate.state.scope import ACCEPT_SOURCE, Difference, compare, table_fields
+from byov_migrate.state.scope import Difference, compare, next_step, table_fields
 
 ROW_BYTES = 500
 VECTOR_BYTES = 3000
@@ -129,6 +129,4 @@ def _table_fields(table: TableConfig, seen: Seen) -> Mapping[str, Any]:
 
 
 def _difference(item: Difference) -> Finding:
-    of_source = item.field in ("source.system", "source.database") or "].schema." in item.field
-    error = Refused(str(item), next_step=ACCEPT_SOURCE if of_source else "put the old value back, or take a new state")
-    return _state.fail("state-scope", error)
+    return _state.fail("state-scope", Refused(str(item), next_step=next_step([item])))
