@@ -8,16 +8,17 @@ paired             by the ids that the ledger knows, one request for all links t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import Interrupted, TooLarge
 from byov_migrate.jobs.opening import Ends
 from byov_migrate.jobs.ranges import again_and_again
-from byov_migrate.jobs.recovery import still_under_way_s
-from byov_migrate.source import LinkShape, Paired, PairReader
+from byov_migrate.source import LinkShape, Paired, PairReader, PairSum
 from byov_migrate.state.forgetting import label_of
 from byov_migrate.state.links import Edge, LinkRow
 from byov_migrate.state.store import portions
@@ -77,12 +78,11 @@ def drop_links(ends: Ends, entry: TableConfig) -> None:
     anew = applying.links if applying else frozenset()
     gone = [row for row in ends.state.links.rows(entry.name) if configured.get(row.name) != row or row.name in anew]
     if gone:
-        require_quiet(ends)
-        ends.state.links.begin_calls()
         linker = linker_for(ends)
-        for row in gone:
-            _drop(ends, linker, entry, row)
-        ends.state.links.end_calls()
+        with calling(ends, linker):
+            for row in gone:
+                ends.state.links.loosen_link(row.name)
+                _drop(ends, linker, entry, row)
     ends.state.scope.links_made_anew(entry.name)
 
 
@@ -108,14 +108,14 @@ def linker_for(ends: Ends) -> Linker:
 
 
 def require_quiet(ends: Ends) -> None:
-    """Wait until no request about links of a run that was killed can be running: it would make an old link again."""
-    began = ends.state.links.called_at()
-    if began is None:
+    """Wait until no request about links of a run that was killed can be running: it would make an old link again.
+
+    Nobody knows when its last one was sent.
+    """
+    if ends.state.links.called_at() is None:
         return
     budget_s = provision.request_budget_s(ends.config.target, ends.server)
-    remaining_s = still_under_way_s(ends.around.clock() - began, ends.patience.give_up_after_s, budget_s)
-    if remaining_s > 0:
-        ends.patience.pause("links of an earlier run may still be made at the target", remaining_s)
+    ends.patience.pause("links of an earlier run may still be made at the target", budget_s)
     ends.state.links.end_calls()
 
 
@@ -127,13 +127,21 @@ def link_all(ends: Ends, *, told: bool = True) -> tuple[LinkResult, ...]:
     """
     at_work = [link for link in ends.links if _is_unsettled(ends, link)]
     chosen = ends.links if told else at_work
-    if at_work:
-        ends.state.links.begin_calls()
     linker = linker_for(ends)
-    results = tuple(_link(ends, linker, link) for link in chosen)
-    if at_work:
-        ends.state.links.end_calls()
-    return results
+    if not at_work:
+        return tuple(_link(ends, linker, link) for link in chosen)
+    with calling(ends, linker):
+        return tuple(_link(ends, linker, link) for link in chosen)
+
+
+@contextlib.contextmanager
+def calling(ends: Ends, linker: Linker) -> Iterator[None]:
+    """Requests about links are under way inside. A run that is killed there is waited for by the next."""
+    require_quiet(ends)
+    ends.state.links.begin_calls()
+    yield
+    linker.outlast()
+    ends.state.links.end_calls()
 
 
 def _is_unsettled(ends: Ends, link: LinkShape) -> bool:
@@ -183,9 +191,10 @@ def _join(ends: Ends, linker: Linker, link: LinkShape) -> None:
     targets = state.loose_targets(link.name, TARGETS_AT_ONCE)
     if targets is not None and edges <= EDGES_AT_ONCE and len(batches) > BATCHES_AT_ONCE:
         _require_going(ends)
-        linker.join_to(place, targets=targets, linked=len(targets))
-        state.mark_targets(link.name, targets)
-        return
+        with contextlib.suppress(TooLarge):  # all records of the label are gone through: by batches then
+            linker.join_to(place, targets=targets, linked=state.count_sources(link.name, targets))
+            state.mark_targets(link.name, targets)
+            return
     for some in _batch_portions(batches):
         _join_batches(ends, linker, link, some)
 
@@ -231,10 +240,7 @@ def _link_pairs(ends: Ends, linker: Linker, link: LinkShape, reader: PairReader)
     state = ends.state.links
     now = again_and_again(reader.sum, ends.patience)
     if state.pair_sum(link.name) != (now.pairs, now.checksum):
-        again_and_again(
-            lambda: state.read_pairs(link.name, ((pair.source, pair.target, pair.mark) for pair in reader.pairs())),
-            ends.patience,
-        )
+        now = again_and_again(partial(_read_pairs, ends, link, reader), ends.patience)
     old = state.out_of_date(link.name)
     for source_id, edges in groupby(old, key=lambda edge: edge.source_id):
         _require_going(ends)
@@ -245,6 +251,13 @@ def _link_pairs(ends: Ends, linker: Linker, link: LinkShape, reader: PairReader)
     else:
         _link_by_ids(ends, linker, link, state.loose(link.name), mark=True)
     return len(old)
+
+
+def _read_pairs(ends: Ends, link: LinkShape, reader: PairReader) -> PairSum:
+    """Take over all pairs; what they come to in the very same snapshot, or a change in between would not be seen."""
+    with reader.reading() as (summed, pairs):
+        ends.state.links.read_pairs(link.name, ((pair.source, pair.target, pair.mark) for pair in pairs))
+    return summed
 
 
 def _link_by_ids(

@@ -17,7 +17,7 @@ from typing import Any
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import ConfigurationError, ConsentNeeded, Interrupted, Refused
 from byov_migrate.jobs import table_work
-from byov_migrate.jobs.linking import LinkResult, link_all, linker_for, place_of
+from byov_migrate.jobs.linking import LinkResult, calling, link_all, linker_for, place_of
 from byov_migrate.jobs.moving import Extent, ceiling, move, prepare, settled
 from byov_migrate.jobs.opening import Ends, opened
 from byov_migrate.jobs.pipeline import Totals
@@ -126,10 +126,10 @@ def _mend_table(
     work = prepare(ends, table, models, lazily=True)
     delivery = table_work.delivery_for(ends.config, ends.wire, ends.server, work, ends.patience, ends.around)
     _settle_earlier_runs(ends, work, delivery)
-    _unlink(ends, table, keys)
     plan = _look(ends, work, delivery, sorted(set(keys) - set(relink)))
     if not confirm_deletes:
         _require_consent(ends, table, len(plan.delete))
+    _unlink(ends, table, keys)
     _clear(ends, table.name, delivery, plan)
     totals = _write(ends, work, plan.rows)
     return TableRepair(
@@ -149,10 +149,13 @@ def _unlink(ends: Ends, table: TableConfig, keys: Sequence[str]) -> None:
     """Remove every link of ours that leads from these records; what is implied is made again at the end."""
     links = [link for link in ends.links if link.source.entry.label == table.label]
     ids = list(ends.state.ledger.record_ids(table.name, keys).values())
-    linker = linker_for(ends)
-    for link in links if ids else ():
-        linker.part(place_of(link), ids)
+    if not links or not ids:
+        return
     ends.state.links.loosen(table.name, keys)
+    linker = linker_for(ends)
+    with calling(ends, linker):
+        for link in links:
+            linker.part(place_of(link), ids)
 
 
 def _settle_earlier_runs(ends: Ends, work: TableWork, delivery: Delivery) -> None:

@@ -19,7 +19,7 @@ from byov_migrate.errors import ConfigurationError
 from byov_migrate.source import queries
 from byov_migrate.source.catalog import describe_table, known_columns
 from byov_migrate.source.distinct import value_column
-from byov_migrate.source.keys import canonical_key
+from byov_migrate.source.keys import INTEGERS, canonical_key
 from byov_migrate.source.names import Relation, nearest, resolve
 from byov_migrate.source.session import Session, Transaction
 from byov_migrate.source.shape import Column, TableShape, TypeName
@@ -211,7 +211,9 @@ class _Describer:
 
     def _require_alike(self, column: Column, key: Column) -> None:
         """A value that is no key of the target's type would end a run in its middle."""
-        if value_column(column).base != value_column(key).base:
+        base = column.element or column.base
+        alike = value_column(column).base == key.base or base == key.base or {base.name, key.base.name} <= INTEGERS
+        if not alike or (key.base.kind == "e" and base != key.base):
             raise _Mistake(f".source: {column.name} is {column.declared} and {key.name} is {key.declared}; not joined")
 
     def _column(self, end: LinkEnd, name: str, key: str) -> Column:
@@ -320,5 +322,13 @@ def read_ref(link: LinkShape, selected: Sequence[Any], digests: Digests) -> tupl
         return ()
     if not link.way.is_list:
         return (link.target.key(tuple(selected), digests),)
-    elements = [element for element in selected[0] if isinstance(element, str)]
-    return tuple(sorted({link.target.key((element,), digests) for element in elements}))
+    return tuple(sorted({link.target.key((element,), digests) for element in _elements(selected[0])}))
+
+
+def _elements(values: Sequence[Any]) -> Iterator[str]:
+    """Of an array of any number of dimensions, as `unnest` has them."""
+    for value in values:
+        if isinstance(value, list):
+            yield from _elements(value)
+        elif isinstance(value, str):
+            yield value

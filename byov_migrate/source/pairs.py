@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from byov_migrate.digests import Digests
@@ -14,7 +17,7 @@ from byov_migrate.records import Outgoing
 from byov_migrate.source.conditions import selected_by
 from byov_migrate.source.faults import translated
 from byov_migrate.source.links import LinkEnd, LinkShape, Paired
-from byov_migrate.source.session import Session
+from byov_migrate.source.session import Session, Transaction
 from byov_migrate.source.shape import Column
 from byov_migrate.source.statements import listed, name, type_name
 from byov_migrate.source.values import Unfit, ValueReader, value_reader
@@ -47,35 +50,59 @@ class PairReader:
     way: Paired
     digests: Digests
 
-    def pairs(self) -> Iterator[Pair]:
-        """Every pair, in no order, with bounded memory; a pair may be told twice.
+    @contextmanager
+    def reading(self) -> Iterator[tuple[PairSum, Iterator[Pair]]]:
+        """The sum of all pairs and the pairs themselves, of one snapshot.
 
-        Raise ConfigurationError where a value can be no property of a link.
+        In no order, with bounded memory. Raise ConfigurationError where a value can be no property of a link.
         """
-        width = len(self.link.source.shape.key)
-        end = width + len(self.link.target.shape.key)
         with (
             self.session.transaction("repeatable read", statement_timeout_s=0) as transaction,
             translated(self.session.address),
         ):
-            for row in transaction.stream(self._query):
-                properties = self._properties(row[end:])
-                yield Pair(
-                    self.link.source.key(row[:width], self.digests),
-                    self.link.target.key(row[width:end], self.digests),
-                    properties,
-                    self.digests.record_hash(properties) if properties else "",
-                )
+            yield self._sum(transaction), map(self._pair, transaction.stream(self._query))
+
+    def pairs(self) -> Iterator[Pair]:
+        """Every pair; see `reading`."""
+        with self.reading() as (_, pairs):
+            yield from pairs
 
     def sum(self) -> PairSum:
         """In one scan: whether anything changed."""
+        with self.session.transaction(statement_timeout_s=0) as transaction:
+            return self._sum(transaction)
+
+    def check(self) -> None:
+        """Raise ConfigurationError when PostgreSQL cannot compare or convert the columns; no row is read."""
+        query = sql.SQL("SELECT 1 FROM ({}) AS byov_pairs LIMIT 0").format(self._query)
+        with self.session.transaction() as transaction:
+            try:
+                with transaction.attempt():
+                    transaction.fetch(query)
+            except (psycopg.errors.UndefinedFunction, psycopg.errors.CannotCoerce, psycopg.DataError) as error:
+                columns = ", ".join(column.name for column in (*self.way.source_columns, *self.way.target_columns))
+                raise ConfigurationError(
+                    f"{self.link.path}: the columns {columns} cannot be compared with each other or with the keys"
+                ) from error
+
+    def _sum(self, transaction: Transaction) -> PairSum:
         query = sql.SQL(
             'SELECT count(*), coalesce(sum(hashtextextended((byov_pairs.*)::text COLLATE "C", 0)), 0)::text'
             " FROM ({}) AS byov_pairs"
         ).format(self._query)
-        with self.session.transaction(statement_timeout_s=0) as transaction:
-            pairs, checksum = transaction.fetch(query)[0]
+        pairs, checksum = transaction.fetch(query)[0]
         return PairSum(int(pairs), checksum)
+
+    def _pair(self, row: tuple[Any, ...]) -> Pair:
+        width = len(self.link.source.shape.key)
+        end = width + len(self.link.target.shape.key)
+        properties = self._properties(row[end:])
+        return Pair(
+            self.link.source.key(row[:width], self.digests),
+            self.link.target.key(row[width:end], self.digests),
+            properties,
+            self.digests.record_hash(properties) if properties else "",
+        )
 
     @cached_property
     def _readers(self) -> list[ValueReader]:
@@ -112,8 +139,12 @@ class PairReader:
             for reader in self._readers
         ]
         present = [sql.SQL("{} IS NOT NULL").format(name("byov", column.name)) for column in keys]
-        return sql.SQL("SELECT {} FROM {} AS byov WHERE {}").format(
-            _numbered([*texts, *fields]), name(way.schema, way.relation), sql.SQL(" AND ").join(present)
+        places = [sql.Literal(number + 1) for number in range(len(texts) + len(fields))]
+        # Of two rows for one pair with other properties one is the link's, always the same.
+        once = sql.SQL("DISTINCT ON ({}) ").format(listed(places[: len(texts)])) if fields else sql.SQL("")
+        order = sql.SQL(" ORDER BY {}").format(listed(places)) if fields else sql.SQL("")
+        return sql.SQL("SELECT {}{} FROM {} AS byov WHERE {}{}").format(
+            once, _numbered([*texts, *fields]), name(way.schema, way.relation), sql.SQL(" AND ").join(present), order
         )
 
     def _joined(self) -> sql.Composed:

@@ -25,6 +25,7 @@ def settle_refs(connection: Connection, table: str, refs: Mapping[str, Refs]) ->
         {"link": links[kind], "source_key": key, "target_key": target, "mark": "", "linked": False, "seen": 0}
         for key, item in refs.items()
         for kind, targets in item.items()
+        if kind in links  # a batch of before may name a link that there is no more
         for target in targets
     ]
     if rows:

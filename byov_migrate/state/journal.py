@@ -166,6 +166,7 @@ class Journal:
         records = [_ledger_row(table, batch.id, item, ids) for item in stored]
         vectors = [row for item in stored for row in _vector_rows(table, item, properties)]
         _settle_links(connection, table, stored, ids)
+        _loosen_refused(connection, table, batch, ids)
         _insert_all(connection, schema.ledger, records)
         _insert_all(connection, schema.vector, vectors)
         if self._keeps_vectors:
@@ -227,6 +228,13 @@ class Journal:
         first = {"table_name": table, "key": row.key, "position": list(row.position), "first_at": now}
         connection.execute(insert(schema.reject).values(**first, **values))
         return True
+
+
+def _loosen_refused(connection: Connection, table: str, batch: Batch, ids: Mapping[str, str]) -> None:
+    """Rows that were refused have lost links for nothing: their records hold what they held, and are linked again."""
+    refused = [item.document.key for item in batch.rows if item.document.known and item.document.key not in ids]
+    if refused:
+        edges.loosen_around(connection, table, refused)
 
 
 def _settle_links(connection: Connection, table: str, stored: Sequence[Embedded], ids: Mapping[str, str]) -> None:

@@ -15,10 +15,13 @@ from sqlalchemy import ColumnElement, Join, Row, String, and_, bindparam, delete
 
 from byov_migrate.state import schema
 from byov_migrate.state.edges import loosen_around
+from byov_migrate.state.ledger import UNSETTLED
 from byov_migrate.state.store import KEYS_A_QUERY, Store, portions, replacing
 
 _SOURCES = schema.ledger.alias("sources")
 _TARGETS = schema.ledger.alias("targets")
+_IS_SETTLED = _SOURCES.c.hash != UNSETTLED
+"""Of a record whose last write was never proved nobody knows what it holds: it is linked once it was written again."""
 WRITTEN_AT_ONCE = 5000
 STALE = -1
 """Stands in `seen` for an edge that the last reading did not tell of."""
@@ -120,13 +123,14 @@ class Links:
         """Batch of the source's records -> loose edges, and records that have any edge between stored records."""
         edge, link = schema.edge.c, self._link(name)
         loose = select(_SOURCES.c.batch, func.count()).select_from(_with_ends(link))
-        loose = loose.where(edge.link == link.id, edge.linked.is_(False)).group_by(_SOURCES.c.batch)
+        loose = loose.where(edge.link == link.id, edge.linked.is_(False), _IS_SETTLED).group_by(_SOURCES.c.batch)
         with self._store.reading() as connection:
             counted = {row[0]: int(row[1]) for row in connection.execute(loose)}
             found = {}
             for some in portions(counted, KEYS_A_QUERY):
                 records = select(_SOURCES.c.batch, func.count(edge.source_key.distinct()))
-                records = records.select_from(_with_ends(link)).where(edge.link == link.id, _SOURCES.c.batch.in_(some))
+                records = records.select_from(_with_ends(link))
+                records = records.where(edge.link == link.id, _SOURCES.c.batch.in_(some), _IS_SETTLED)
                 found.update({row[0]: int(row[1]) for row in connection.execute(records.group_by(_SOURCES.c.batch))})
         return {batch: (count, found[batch]) for batch, count in counted.items()}
 
@@ -134,7 +138,7 @@ class Links:
         """Keys of stored targets that loose edges of stored sources lead to; None when there are more than `limit`."""
         edge, link = schema.edge.c, self._link(name)
         query = select(edge.target_key).distinct().select_from(_with_ends(link))
-        query = query.where(edge.link == link.id, edge.linked.is_(False)).limit(limit + 1)
+        query = query.where(edge.link == link.id, edge.linked.is_(False), _IS_SETTLED).limit(limit + 1)
         with self._store.reading() as connection:
             found = list(connection.execute(query).scalars())
         return found if len(found) <= limit else None
@@ -150,7 +154,8 @@ class Links:
     def _mark(self, link: Row[Any], chosen: ColumnElement[bool]) -> None:
         """Of links between stored records, each looked up by its keys: in lists of keys it would be searched for."""
         edge = schema.edge.c
-        source = and_(_SOURCES.c.table_name == link.source_table, _SOURCES.c.key == edge.source_key, chosen)
+        source = and_(_SOURCES.c.table_name == link.source_table, _SOURCES.c.key == edge.source_key, _IS_SETTLED)
+        source = and_(source, chosen)
         target = and_(_TARGETS.c.table_name == link.target_table, _TARGETS.c.key == edge.target_key)
         here = and_(edge.link == link.id, edge.linked.is_(False), exists().where(source), exists().where(target))
         with self._store.writing() as connection:
@@ -228,7 +233,10 @@ class Links:
         with self._store.writing() as connection:
             edge = schema.edge.c
             stale = and_(edge.link == link.id, edge.seen != number)
-            connection.execute(update(schema.edge).where(stale).values(seen=STALE))
+            connection.execute(update(schema.edge).where(stale).values(seen=STALE, linked=False))
+            # Until all of them are gone nobody knows what the source told last: it is read again.
+            unknown = {"pairs": None, "checksum": None}
+            connection.execute(update(schema.link).where(schema.link.c.id == link.id).values(**unknown))
 
     def _see(self, link: int, number: int, pairs: Mapping[tuple[str, str], str]) -> None:
         edge = schema.edge.c
@@ -272,6 +280,20 @@ class Links:
         """No link from or to the records of these keys is known to stand."""
         with self._store.writing() as connection:
             loosen_around(connection, table, keys)
+
+    def loosen_link(self, name: str) -> None:
+        """None of the links of this name is known to stand."""
+        link = self._link(name)
+        with self._store.writing() as connection:
+            connection.execute(update(schema.edge).where(schema.edge.c.link == link.id).values(linked=False))
+
+    def count_sources(self, name: str, targets: Sequence[str]) -> int:
+        """How many stored records lead to these."""
+        edge, link = schema.edge.c, self._link(name)
+        query = select(func.count(edge.source_key.distinct())).select_from(_with_ends(link))
+        query = query.where(edge.link == link.id, edge.target_key.in_(list(targets)), _IS_SETTLED)
+        with self._store.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def begin_calls(self) -> None:
         """From now on requests about links may be under way."""

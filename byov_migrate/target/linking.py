@@ -37,6 +37,20 @@ class Linker:
     def __init__(self, wire: Wire, asker: Asker) -> None:
         self._wire = wire
         self._asker = asker
+        self._lost_until: float | None = None
+
+    def _repeat(self, action: Callable[[], None]) -> None:
+        """An action that may be repeated. A lost one may still be running, and would act on what is there by then."""
+        self._asker.repeat(action, self._note_loss)
+
+    def _note_loss(self) -> None:
+        self._lost_until = self._asker.deadline()
+
+    def outlast(self) -> None:
+        """Wait until no request whose answer was lost can be running: before records change, and at the end."""
+        if self._lost_until is not None:
+            self._asker.wait_until(self._lost_until, "a request about links may still be running; waiting for its end")
+            self._lost_until = None
 
     def join(self, place: LinkPlace, *, batches: Sequence[str], linked: int) -> None:
         """Link the records of these batches by the keys that they hold. linked: how many of them then have a link.
@@ -47,17 +61,18 @@ class Linker:
         self._make(place, sources, {}, _Proof(place.source, {**sources, **_out(place)}, linked))
 
     def join_to(self, place: LinkPlace, *, targets: Sequence[str], linked: int) -> None:
-        """Link all records that hold these keys to the records that have them. linked: how many targets then have one.
+        """Link all records that hold these keys to the records that have them. linked: how many then lead to one.
 
         Errors as `join`.
         """
         keys = {"byovKey": {"$in": list(targets)}}
-        self._make(place, {}, keys, _Proof(place.target, {**keys, **_in(place)}, linked))
+        leading = {place.target: {**keys, "$relation": {"type": place.type, "direction": "out"}}}
+        self._make(place, {}, keys, _Proof(place.source, leading, linked))
 
     def _make(self, place: LinkPlace, sources: Where, targets: Where, proof: _Proof) -> None:
         found = 0
         for _ in range(TIMES):
-            self._asker.repeat(lambda: self._wire.join(place, sources=sources, targets=targets))
+            self._repeat(lambda: self._wire.join(place, sources=sources, targets=targets))
             found = self._asker.ask(lambda: self._count(proof.label, proof.where))
             if found >= proof.records:
                 return
@@ -73,7 +88,8 @@ class Linker:
         """
         for start in range(0, len(record_ids), IDS):
             some = list(record_ids[start : start + IDS])
-            self._asker.repeat(partial(self._part, place, some))
+            self._repeat(partial(self._part, place, some))
+        self.outlast()
 
     def _part(self, place: LinkPlace, record_ids: Sequence[str]) -> None:
         these = {"$id": {"$in": list(record_ids)}}
@@ -111,7 +127,7 @@ class Linker:
     def _by_ids(self, place: LinkPlace, target: str, sources: Sequence[str], make: Callable[[], None]) -> None:
         found = 0
         for _ in range(TIMES):
-            self._asker.repeat(make)
+            self._repeat(make)
             found = self._asker.ask(lambda: self._count(place.source, _between(place, sources, [target])))
             if found >= len(sources):
                 return
@@ -125,7 +141,8 @@ class Linker:
         """Remove links by the ids of their ends, and see that they are gone."""
         for start in range(0, len(targets), IDS):
             some = list(targets[start : start + IDS])
-            self._asker.repeat(partial(self._unlink, place, source, some))
+            self._repeat(partial(self._unlink, place, source, some))
+        self.outlast()
 
     def _unlink(self, place: LinkPlace, source: str, targets: Sequence[str]) -> None:
         self._wire.unlink(place, source, targets)
@@ -135,10 +152,6 @@ class Linker:
 
 def _out(place: LinkPlace) -> Where:
     return {place.target: {"$relation": {"type": place.type, "direction": "out"}}}
-
-
-def _in(place: LinkPlace) -> Where:
-    return {place.source: {"$relation": {"type": place.type, "direction": "in"}}}
 
 
 def _between(place: LinkPlace, sources: Sequence[str], targets: Sequence[str]) -> Where:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from byov_migrate.errors import Interrupted
-from byov_migrate.jobs.ranges import again_and_again
+from byov_migrate.jobs.ranges import again_and_again, whole_table
 from byov_migrate.jobs.reading import Reading
 from byov_migrate.jobs.verify.coming import coming_keys
 from byov_migrate.jobs.verify.subject import Subject
@@ -196,6 +196,11 @@ class LinkProof:
                 implied.setdefault(pair.source, {})[pair.target] = pair.mark
             return implied
         reader = self.source.reader
+        if self.source.table.hash_key_values:
+            wanted = set(keys)
+            pages = whole_table(reader, PAGE_LINKS, self._patience)
+            rows = [row for page in pages for row in page.rows if isinstance(row, Row) and row.key in wanted]
+            return {row.key: dict.fromkeys(row.refs.get(self.link.type, ()), "") for row in rows}
         positions: list[KeyText] = [found for key in keys if (found := reader.position_of(key)) is not None]
         for some in portions(positions, KEYS_AT_ONCE):
             for row in again_and_again(partial(reader.rows, some), self._patience):
