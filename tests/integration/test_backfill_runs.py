@@ -315,13 +315,12 @@ def test_the_state_tells_how_far_it_is(rig: Rig) -> None:
     assert (table.rows_stored, table.ranges, table.ranges_done) == (ROWS, 4, 4)
 
 
-def test_what_cannot_be_written_yet_is_refused_instead_of_ignored(rig: Rig) -> None:
+def test_a_link_to_a_label_that_nothing_becomes_is_refused(rig: Rig) -> None:
     """A setting that does nothing is a trap."""
     config = rig.config()
     content = {"type": "POSTED_BY", "source": "Job.company", "target": "Company.name"}
-    links = parse_config({**_plain(config), "links": [content]}, {}, base=rig.folder, stem="jobs")
-    with pytest.raises(MigrationError):
-        backfill(links, surroundings=rig.around())
+    with pytest.raises(MigrationError, match="no \\[\\[tables\\]\\] or \\[\\[nodes\\]\\] entry has the label Company"):
+        parse_config({**_plain(config), "links": [content]}, {}, base=rig.folder, stem="jobs")
 
 
 def _plain(config: Config) -> dict[str, Any]:

@@ -29,8 +29,8 @@ from pathlib import Path
 from byov_migrate.jobs.demo.postgres import running_postgres
 import psycopg
 with running_postgres(Path(sys.argv[1])) as dsn:
-    print(dsn, flush=True)
     try:
+        print(dsn, flush=True)
         sys.stdin.read()
     except KeyboardInterrupt:
         print(psycopg.connect(dsn).execute("select 'still there'").fetchone()[0], flush=True)

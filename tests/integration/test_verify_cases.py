@@ -40,7 +40,7 @@ def test_hashed_keys_are_proved_and_mended(rig: SyncRig, vandal: Vandal) -> None
     rig.table |= {"hash_key_values": True, "columns": ["title", "pay"]}
     rig.backfill()
     assert found(proved(rig)) == {}
-    one, other, third = sorted(rig.ids())[:3]
+    one, other, third = sorted(key for key in rig.ids() if "description" in vandal.record(key)[1])[:3]
     vandal.delete(one)
     copy = vandal.record(other)[1]
     vandal.create(copy)
