@@ -83,6 +83,7 @@ class GraphRig:
     suffix: str = ""
     overlay: dict[str, Any] = field(default_factory=dict)
     unused: str = "remove"
+    hashed: bool = False  # keys of jobs leave as hashes
     properties: Sequence[str] = ("level",)
     links_wanted: Sequence[str] = tuple(LINKS)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -94,7 +95,12 @@ class GraphRig:
     def config(self) -> Config:
         """Everything of TABLES."""
         label = self.label
-        job = {"columns": ["id", "title", "pay", "city"], "embeddings": [{"property": "text", "vector": "embedding"}]}
+        columns = ["title", "pay", "city"] if self.hashed else ["id", "title", "pay", "city"]
+        job = {
+            "hash_key_values": self.hashed,
+            "columns": columns,
+            "embeddings": [{"property": "text", "vector": "embedding"}],
+        }
         tables = [
             {"name": "job", "label": label("job"), **job},
             {"name": "company", "label": label("company"), "columns": ["id", "name", "remote"]},

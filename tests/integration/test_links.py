@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from byov_migrate import source
+from byov_migrate.digests import Digests
+from byov_migrate.errors import ConfigurationError
+from byov_migrate.jobs import linking
 from byov_migrate.jobs.repair import repair
 from byov_migrate.jobs.show import show
 from byov_migrate.jobs.status import status
 from byov_migrate.jobs.verify import verify
+from byov_migrate.state import open_state
 from tests.graph_rig import LINKS, GraphRig, graph_rigged
 
 
@@ -110,8 +117,12 @@ def test_values_that_no_row_has_any_more_are_kept_when_that_is_wanted(rig: Graph
     assert rig.differences() == {}
 
 
-def test_what_leads_nowhere_is_counted_and_linked_when_its_end_comes(rig: GraphRig) -> None:
-    """The rows that lead to it have not changed."""
+@pytest.mark.parametrize("most_batches", [100, 0], ids=["by batches", "by targets"])
+def test_what_leads_nowhere_is_counted_and_linked_when_its_end_comes(
+    rig: GraphRig, monkeypatch: pytest.MonkeyPatch, most_batches: int
+) -> None:
+    """The rows that lead to it have not changed; where they stand in many batches, the few targets are named."""
+    monkeypatch.setattr(linking, "BATCHES_AT_ONCE", most_batches)
     rig.make_tables()
     rig.execute("ALTER TABLE job DROP CONSTRAINT job_department, DROP CONSTRAINT job_company")
     rig.execute("ALTER TABLE job ADD CONSTRAINT job_company FOREIGN KEY (company_id) REFERENCES company NOT VALID")
@@ -199,3 +210,74 @@ def test_show_tells_where_a_record_leads_and_what_leads_to_it(rig: GraphRig) -> 
     assert show(rig.config(), source, surroundings=rig.around()).links[f"AT{rig.suffix} to {rig.label('company')}"] == (
         target,
     )
+
+
+def test_a_run_that_was_killed_while_links_were_made_is_waited_for(rig: GraphRig) -> None:
+    """Also when no row has changed: a late request of it would make a link again that this run removes."""
+    rig.make_tables()
+    rig.backfill()
+    with contextlib.closing(open_state(rig.config().state_path, time.time, create=False)) as state:
+        state.links.begin_calls()
+    rig.execute("DELETE FROM job_tag WHERE job_id < 30")
+    rig.events.clear()
+    rig.sync()
+    waits = [fields["reason"] for action, fields in rig.events if action == "wait"]
+    assert waits == ["links of an earlier run may still be made at the target"]
+    assert rig.differences() == {}
+
+
+def test_two_rows_for_one_pair_are_one_link_always_the_same(rig: GraphRig) -> None:
+    """Whichever row was read last would have it otherwise, and verify would not agree."""
+    rig.make_tables()
+    rig.execute("ALTER TABLE job_tag DROP CONSTRAINT job_tag_pkey")
+    rig.execute("INSERT INTO job_tag SELECT job_id, tag_id, n FROM job_tag, generate_series(5, 9) AS n")
+    rig.links_wanted = ["TAGGED"]
+    rig.backfill()
+    assert (verified(rig), rig.differences()) == ((0, {}), {})
+    assert rig.backfill().links[0].made == 0
+
+
+def test_columns_that_cannot_be_compared_are_told_before_a_row_is_written(rig: GraphRig) -> None:
+    """Not after hours of moving."""
+    rig.make_tables()
+    rig.execute("ALTER TABLE job ALTER office TYPE int USING length(office)")
+    with pytest.raises(ConfigurationError, match=r"links\[7\]: the columns office, word cannot be compared"):
+        rig.backfill()
+    assert rig.records("company") == {}
+
+
+def test_arrays_of_arrays_lead_to_each_element(rig: GraphRig) -> None:
+    """As their nodes are made."""
+    rig.make_tables()
+    rig.execute("UPDATE job SET skills = ARRAY[['a', 'b'], ['c', 'a']] WHERE id < 9")
+    rig.backfill()
+    assert rig.differences() == {}
+    assert {("3", "a"), ("3", "b"), ("3", "c")} <= rig.implied("WANTS")
+
+
+def test_links_of_rows_whose_keys_leave_as_hashes_are_proved(rig: GraphRig) -> None:
+    """A hash cannot be looked up, so a second look reads all rows."""
+    rig.hashed = True
+    rig.make_tables()
+    rig.backfill()
+    assert verified(rig) == (0, {})
+    key = damaged(rig, "AT", missing=True)
+    code, found = verified(rig)
+    assert (code, {label: list(keys) for label, keys in found.items()}) == (5, {"Job": [key]})
+    assert "AT" in found["Job"][key]
+    assert "missing" in found["Job"][key]
+    assert "byovRef" not in found["Job"][key]
+
+
+def test_the_pairs_and_their_sum_are_of_one_snapshot(rig: GraphRig) -> None:
+    """A pair that comes in between would be in the sum and not among the pairs, for ever."""
+    rig.make_tables()
+    config = rig.config()
+    with source.connect(config.source, rig.around().environment) as session:
+        link = next(item for item in source.describe_links(session, config) if item.type == "TAGGED" + rig.suffix)
+        assert isinstance(link.way, source.Paired)
+        reader = source.PairReader(session, link, link.way, Digests(b"k" * 32))
+        with reader.reading() as (summed, pairs):
+            rig.execute("INSERT INTO job_tag SELECT 1, id FROM tag")
+            assert len(list(pairs)) == summed.pairs
+        assert reader.sum().pairs == summed.pairs + 10
