@@ -1,0 +1,54 @@
+"""Links made and removed while answers are lost: a request that may still be running acts on what is there by then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from byov_migrate.target.asking import Asker
+from byov_migrate.target.linking import Linker
+from byov_migrate.target.pace import Pace
+from byov_migrate.target.wire import LinkPlace, Outbound
+from tests.faults.exchange import Fault, act_then_close, close_at_once
+from tests.faults.faulty_rushdb import FaultyRushDB
+from tests.faults.virtual_time import VirtualTime
+
+BUDGET_S = 7.0
+JOIN, PART = "/api/v1/relationships/create-many", "/api/v1/relationships/delete-many"
+
+
+@pytest.fixture
+def place(faulty: FaultyRushDB) -> LinkPlace:
+    """Two jobs that hold the key of one company."""
+    wire, place = faulty.honest_wire(), LinkPlace("AT", "LinkedJob", "LinkedCompany", "byovRef_AT")
+    wire.create(place.target, [Outbound("7", {"byovKey": "7"})])
+    rows = [Outbound(key, {"byovKey": key, "byovBatch": "b", "byovRef_AT": "7"}) for key in ("1", "2")]
+    wire.create(place.source, rows)
+    return place
+
+
+@pytest.mark.parametrize("fault", [act_then_close, close_at_once])
+@pytest.mark.parametrize("path", [JOIN, PART])
+def test_a_lost_request_about_links_is_outlasted(
+    faulty: FaultyRushDB, virtual_time: VirtualTime, place: LinkPlace, path: str, fault: Fault
+) -> None:
+    """Repeating proves what is there now; a late join makes an old link again, a late removal takes a new one."""
+    wire = faulty.honest_wire()
+    ids = [record.record_id for record in wire.find(place.source, {}, limit=10)[0]]
+    linker = Linker(faulty.wire(), Asker(virtual_time.patience(), Pace(1), BUDGET_S))
+    steps: dict[str, Callable[[], None]] = {
+        JOIN: lambda: linker.join(place, batches=["b"], linked=2),
+        PART: lambda: linker.part(place, ids),
+    }
+    if path == PART:
+        steps[JOIN]()
+    faulty.on(path, fault)
+    lost_at = virtual_time.now
+    steps[path]()
+    linker.outlast()
+    assert virtual_time.now - lost_at >= BUDGET_S
+    assert wire.links(place.type, limit=1)[1] == (2 if path == JOIN else 0)
+    before = virtual_time.now
+    linker.outlast()
+    assert virtual_time.now == before
