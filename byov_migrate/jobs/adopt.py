@@ -26,13 +26,12 @@ from byov_migrate.jobs.reading import Reading
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models
 from byov_migrate.jobs.verify.job import scratch_path
-from byov_migrate.jobs.verify.links import PAGE_LINKS, LinkProof
+from byov_migrate.jobs.verify.links import LinkProof, link_proofs
 from byov_migrate.jobs.verify.reading_sides import Pace, lister, read_source, read_target
 from byov_migrate.jobs.verify.subject import Subject, examine
 from byov_migrate.source import Paired, RangePlan
 from byov_migrate.state.adopting import Adopting, Taken, finish_plan, set_generation, take_standing
 from byov_migrate.state.comparison import Comparison, remove_scratch, translated
-from byov_migrate.state.link_comparison import LinkComparison
 from byov_migrate.target import provision
 from byov_migrate.target.listing import EVERY_KEY
 from byov_migrate.target.provision import Marker
@@ -177,7 +176,7 @@ class _Rebuilding:
         held = Reading(ends.config, ends.state, ends.digests, ends.session, ends.wire, ends.patience)
         subjects = {entry.label: examine(held, entry, models) for entry in ends.config.entries}
         register_links(ends)
-        proofs = self._proofs(subjects)
+        proofs = link_proofs(ends.links, subjects, self.comparison.connection)
         found, counted = [], {}
         for number, subject in enumerate(subjects.values()):
             if subject.table.label in self.owners:
@@ -187,16 +186,6 @@ class _Rebuilding:
             self.comparison.index_ids()
             self._list_paired(subjects, proofs)
         return found, counted
-
-    def _proofs(self, subjects: Mapping[str, Subject]) -> list[LinkProof]:
-        numbers = {label: number for number, label in enumerate(subjects)}
-        proofs = []
-        for number, link in enumerate(self.ends.links):
-            source, target = link.source.entry.label, link.target.entry.label
-            connection, places = self.comparison.connection, (numbers[source], numbers[target])
-            held = LinkComparison(connection, number, *places, is_carried=link.is_carried)
-            proofs.append(LinkProof(link, subjects[source], subjects[target], held))
-        return proofs
 
     def _read(self, number: int, subject: Subject, proofs: Sequence[LinkProof]) -> int:
         """Both sides into the scratch file; return how many records there are. The cursor is taken before."""
@@ -254,19 +243,14 @@ class _Rebuilding:
 
     def _list_paired(self, subjects: Mapping[str, Subject], proofs: Sequence[LinkProof]) -> None:
         """Links of join tables that stand: of those that the source does not tell of any more nothing else knows."""
-        ends, numbers = self.ends, {label: number for number, label in enumerate(subjects)}
+        numbers = {label: number for number, label in enumerate(subjects)}
         for number, proof in enumerate(proofs):
             link = proof.link
             if not isinstance(link.way, Paired):
                 continue
             labels = (link.source.entry.label, link.target.entry.label)
-            skip, total = 0, 1
-            while skip < total:
-                listed = partial(ends.wire.links, link.type, limit=PAGE_LINKS, skip=skip)
-                page, total = ends.patience.retry(listed)
-                skip += PAGE_LINKS
-                ours = [item for item in page if (item.source_label, item.target_label) == labels]
-                proof.comparison.add_standing((item.source, item.target, "") for item in ours)
+            for page in proof.listed():
+                proof.comparison.add_standing((item.source, item.target, "") for item in page)
             take_standing(self.comparison.connection, number, link.name, *(numbers[label] for label in labels))
 
 

@@ -13,7 +13,7 @@ from byov_migrate.config import Config, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.errors import Busy, MigrationError, Refused
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.source import LinkShape, Paired, PairReader, Session, SourceIdentity, TableReader
+from byov_migrate.source import LinkShape, Session, SourceIdentity, TableReader
 from byov_migrate.state import State, open_state
 from byov_migrate.state.adopting import made_anew, require_empty
 from byov_migrate.state.keyfile import open_hash_key
@@ -42,11 +42,7 @@ class Ends:
     @cached_property
     def links(self) -> tuple[LinkShape, ...]:
         """Every link of the configuration, as the catalogue explains it. Raise ConfigurationError."""
-        links = source.describe_links(self.session, self.config)
-        for link in links:
-            if isinstance(link.way, Paired):
-                PairReader(self.session, link, link.way, self.digests).check()
-        return links
+        return source.open_links(self.session, self.config, self.digests)
 
     def reader(self, table: TableConfig, dimensions: Mapping[str, int]) -> TableReader:
         """A table as it stands in the catalog. Raise ConfigurationError with everything that does not fit.

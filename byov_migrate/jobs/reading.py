@@ -11,7 +11,7 @@ from byov_migrate import source
 from byov_migrate.config import Config, EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.source import LinkShape, Paired, PairReader, Session, TableReader
+from byov_migrate.source import LinkShape, Session, TableReader
 from byov_migrate.state import State, open_state
 from byov_migrate.state.keyfile import open_hash_key
 from byov_migrate.target import provision
@@ -34,11 +34,7 @@ class Reading:
     @cached_property
     def links(self) -> tuple[LinkShape, ...]:
         """Every link of the configuration, as the catalogue explains it. Raise ConfigurationError."""
-        links = source.describe_links(self.session, self.config)
-        for link in links:
-            if isinstance(link.way, Paired):
-                PairReader(self.session, link, link.way, self.digests).check()
-        return links
+        return source.open_links(self.session, self.config, self.digests)
 
     def reader(self, table: TableConfig) -> TableReader:
         """A table as it stands in the catalog."""

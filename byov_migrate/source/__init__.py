@@ -6,7 +6,7 @@ from byov_migrate.source.catalog import SourceIdentity, describe_table, snapshot
 from byov_migrate.source.changes import Changes, KeySum
 from byov_migrate.source.cursor import Cursor
 from byov_migrate.source.links import Carried, LinkEnd, LinkShape, Paired, describe_links
-from byov_migrate.source.pairs import Pair, PairReader, PairSum
+from byov_migrate.source.pairs import Pair, PairReader, PairSum, open_links
 from byov_migrate.source.ranges import RangePlan
 from byov_migrate.source.reader import TableReader, open_table
 from byov_migrate.source.replica import replay_gap, went_back
@@ -35,6 +35,7 @@ __all__ = [
     "connect",
     "describe_links",
     "describe_table",
+    "open_links",
     "open_table",
     "replay_gap",
     "snapshot",

@@ -11,12 +11,13 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from byov_migrate.config import Config
 from byov_migrate.digests import Digests
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.records import Outgoing
 from byov_migrate.source.conditions import selected_by
 from byov_migrate.source.faults import translated
-from byov_migrate.source.links import LinkEnd, LinkShape, Paired
+from byov_migrate.source.links import LinkEnd, LinkShape, Paired, describe_links
 from byov_migrate.source.session import Session, Transaction
 from byov_migrate.source.shape import Column
 from byov_migrate.source.statements import listed, name, type_name
@@ -185,3 +186,15 @@ def _numbered(expressions: Sequence[sql.Composable]) -> sql.Composed:
     return listed(
         sql.SQL("{} AS {}").format(expression, name(f"byov_{number}")) for number, expression in enumerate(expressions)
     )
+
+
+def open_links(session: Session, config: Config, digests: Digests) -> tuple[LinkShape, ...]:
+    """Every link of the configuration, as the catalogue explains it. Raise ConfigurationError with what is wrong.
+
+    Pairs that PostgreSQL could not read are found here, and not after everything else was moved.
+    """
+    links = describe_links(session, config)
+    for link in links:
+        if isinstance(link.way, Paired):
+            PairReader(session, link, link.way, digests).check()
+    return links

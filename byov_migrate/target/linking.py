@@ -58,7 +58,8 @@ class Linker:
         Raise TooLarge when the server cannot do it in its time, DifferencesFound when links are not kept.
         """
         sources = {"byovBatch": {"$in": list(batches)}}
-        self._make(place, sources, {}, _Proof(place.source, {**sources, **_out(place)}, linked))
+        make = partial(self._wire.join, place, sources=sources, targets={})
+        self._make(make, place.type, _Proof(place.source, {**sources, **_out(place)}, linked))
 
     def join_to(self, place: LinkPlace, *, targets: Sequence[str], linked: int) -> None:
         """Link all records that hold these keys to the records that have them. linked: how many then lead to one.
@@ -67,17 +68,19 @@ class Linker:
         """
         keys = {"byovKey": {"$in": list(targets)}}
         leading = {place.target: {**keys, "$relation": {"type": place.type, "direction": "out"}}}
-        self._make(place, {}, keys, _Proof(place.source, leading, linked))
+        make = partial(self._wire.join, place, sources={}, targets=keys)
+        self._make(make, place.type, _Proof(place.source, leading, linked))
 
-    def _make(self, place: LinkPlace, sources: Where, targets: Where, proof: _Proof) -> None:
+    def _make(self, make: Callable[[], None], kind: str, proof: _Proof) -> None:
+        """Make links until the proof holds."""
         found = 0
         for _ in range(TIMES):
-            self._repeat(lambda: self._wire.join(place, sources=sources, targets=targets))
+            self._repeat(make)
             found = self._asker.ask(lambda: self._count(proof.label, proof.where))
             if found >= proof.records:
                 return
         raise DifferencesFound(
-            f"RushDB links {found:,} records of {proof.label} by {place.type}, and {proof.records:,} should be",
+            f"RushDB links {found:,} records of {proof.label} by {kind}, and {proof.records:,} should be",
             next_step="byov-migrate verify",
         )
 
@@ -125,17 +128,7 @@ class Linker:
         self._by_ids(place, target, [source], partial(self._wire.link_with, place, source, target, properties))
 
     def _by_ids(self, place: LinkPlace, target: str, sources: Sequence[str], make: Callable[[], None]) -> None:
-        found = 0
-        for _ in range(TIMES):
-            self._repeat(make)
-            found = self._asker.ask(lambda: self._count(place.source, _between(place, sources, [target])))
-            if found >= len(sources):
-                return
-        raise DifferencesFound(
-            f"RushDB links {found:,} of {len(sources):,} records of {place.source} by {place.type} to one of"
-            f" {place.target}",
-            next_step="byov-migrate verify",
-        )
+        self._make(make, place.type, _Proof(place.source, _between(place, sources, [target]), len(sources)))
 
     def unlink(self, place: LinkPlace, source: str, targets: Sequence[str]) -> None:
         """Remove links by the ids of their ends, and see that they are gone."""

@@ -27,7 +27,6 @@ from byov_migrate.target.wire import Index, LinkPlace, Outbound, Server, ServerK
 
 PAGE_ROWS = 1000
 DELETE_IDS = 1000
-COUNT_VALUES = 500
 _CREATE = {"suggestTypes": True, "returnResult": True}
 
 

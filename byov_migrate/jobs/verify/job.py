@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ from byov_migrate.jobs.sync_start import rows_of
 from byov_migrate.jobs.table_work import Models
 from byov_migrate.jobs.verify.coming import wait_for_replica
 from byov_migrate.jobs.verify.judging import Judge, Verdict
-from byov_migrate.jobs.verify.links import LinkProof
+from byov_migrate.jobs.verify.links import LinkProof, link_proofs
 from byov_migrate.jobs.verify.looks import Looker
 from byov_migrate.jobs.verify.reading_sides import Pace, lister, read_source, read_target
 from byov_migrate.jobs.verify.results import (
@@ -42,7 +42,6 @@ from byov_migrate.jobs.verify.subject import Subject, examine
 from byov_migrate.jobs.verify.tiers import TIERS, Tier, kinds_of
 from byov_migrate.records import Rejected, Row
 from byov_migrate.state.comparison import KINDS, Comparison, Kind, TableComparison, remove_scratch, translated
-from byov_migrate.state.link_comparison import LinkComparison
 
 WITHHELD_SAMPLE = 200
 RANGES = 1000
@@ -135,7 +134,7 @@ class _Run:
         tables: list[TableVerification] = []
         stopped = False
         subjects = {table.label: examine(self.ends, table, self.models) for table in self.ends.config.entries}
-        proofs = self._link_proofs(subjects)
+        proofs = link_proofs(self.ends.links, subjects, self.comparison.connection)
         for number, subject in enumerate(subjects.values()):
             if not stopped:
                 found, stopped = self._table(number, subject, proofs, sum(item.total for item in tables))
@@ -145,16 +144,6 @@ class _Run:
         seconds = self.around.monotonic() - began
         state_id = self.ends.state.runs.state_id
         return Verification(state_id, self.comparison.began, seconds, self.asked.skip, stopped, tuple(tables))
-
-    def _link_proofs(self, subjects: Mapping[str, Subject]) -> list[LinkProof]:
-        numbers = {label: number for number, label in enumerate(subjects)}
-        proofs = []
-        for number, link in enumerate(self.ends.links):
-            source, target = link.source.entry.label, link.target.entry.label
-            connection, places = self.comparison.connection, (numbers[source], numbers[target])
-            comparison = LinkComparison(connection, number, *places, is_carried=link.is_carried)
-            proofs.append(LinkProof(link, subjects[source], subjects[target], comparison))
-        return proofs
 
     def _with_links(self, table: TableVerification, proofs: Sequence[LinkProof]) -> TableVerification:
         """A table's proof, with that of the links that lead from it."""

@@ -6,6 +6,7 @@ the same on both sides and the next sync would not take care of it.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -85,7 +86,7 @@ class LinkProof:
         self.comparison.forget_lists()
         if isinstance(self.link.way, Paired):
             again_and_again(self._read_pairs, self._ends.patience)
-        for page in self._listed():
+        for page in self.listed():
             self.comparison.add_standing((item.source, item.target, self._mark(item)) for item in page)
         suspects = [key for key, _ in zip(self.comparison.suspects(), range(LOOKED_AT + 1), strict=False)]
         verdict = LinkVerdict(self.comparison.count())
@@ -102,7 +103,7 @@ class LinkProof:
             raise TypeError("rows carry this link")
         return PairReader(self._ends.session, self.link, self.link.way, self._ends.digests)
 
-    def _listed(self) -> Iterator[list[StoredLink]]:
+    def listed(self) -> Iterator[list[StoredLink]]:
         """The links of this type between these labels, page by page. Pages may shift under writers: see `prove`."""
         labels = (self.link.source.entry.label, self.link.target.entry.label)
         skip, total = 0, 1
@@ -152,7 +153,7 @@ class LinkProof:
         records = self._records(self.source, keys)
         ids = {record.record_id: key for key, found in records.items() for record in found}
         standing: dict[str, list[tuple[str, str]]] = {}
-        for page in self._listed():
+        for page in self.listed():
             for item in page:
                 if item.source in ids:
                     standing.setdefault(ids[item.source], []).append((item.target, self._mark(item)))
@@ -220,6 +221,20 @@ class LinkProof:
             for record in page:
                 found.setdefault(record.key, []).append(record)
         return found
+
+
+def link_proofs(
+    links: Sequence[LinkShape], subjects: Mapping[str, Subject], connection: sqlite3.Connection
+) -> list[LinkProof]:
+    """Every link, between its tables in the scratch file. subjects: by label, in the order of their numbers there."""
+    numbers = {label: number for number, label in enumerate(subjects)}
+    proofs = []
+    for number, link in enumerate(links):
+        source, target = link.source.entry.label, link.target.entry.label
+        places = (numbers[source], numbers[target])
+        comparison = LinkComparison(connection, number, *places, is_carried=link.is_carried)
+        proofs.append(LinkProof(link, subjects[source], subjects[target], comparison))
+    return proofs
 
 
 def _some(keys: Collection[str]) -> str:
