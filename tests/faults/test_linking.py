@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from byov_migrate.target.asking import Asker
 from byov_migrate.target.linking import Linker
 from byov_migrate.target.pace import Pace
+from byov_migrate.target.rest import RestWire
 from byov_migrate.target.wire import LinkPlace, Outbound
 from tests.faults.exchange import Fault, act_then_close, close_at_once
 from tests.faults.faulty_rushdb import FaultyRushDB
@@ -19,9 +21,23 @@ JOIN, PART = "/api/v1/relationships/create-many", "/api/v1/relationships/delete-
 
 
 @pytest.fixture
-def place(faulty: FaultyRushDB) -> LinkPlace:
+def wire(faulty: FaultyRushDB) -> Iterator[RestWire]:
+    """Past the faults."""
+    with contextlib.closing(faulty.honest_wire()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def linker(faulty: FaultyRushDB, virtual_time: VirtualTime) -> Iterator[Linker]:
+    """Through the faults."""
+    with contextlib.closing(faulty.wire()) as opened:
+        yield Linker(opened, Asker(virtual_time.patience(), Pace(1), BUDGET_S))
+
+
+@pytest.fixture
+def place(wire: RestWire) -> LinkPlace:
     """Two jobs that hold the key of one company."""
-    wire, place = faulty.honest_wire(), LinkPlace("AT", "LinkedJob", "LinkedCompany", "byovRef_AT")
+    place = LinkPlace("AT", "LinkedJob", "LinkedCompany", "byovRef_AT")
     wire.create(place.target, [Outbound("7", {"byovKey": "7"})])
     rows = [Outbound(key, {"byovKey": key, "byovBatch": "b", "byovRef_AT": "7"}) for key in ("1", "2")]
     wire.create(place.source, rows)
@@ -31,12 +47,16 @@ def place(faulty: FaultyRushDB) -> LinkPlace:
 @pytest.mark.parametrize("fault", [act_then_close, close_at_once])
 @pytest.mark.parametrize("path", [JOIN, PART])
 def test_a_lost_request_about_links_is_outlasted(
-    faulty: FaultyRushDB, virtual_time: VirtualTime, place: LinkPlace, path: str, fault: Fault
+    faulty: FaultyRushDB,
+    virtual_time: VirtualTime,
+    wire: RestWire,
+    linker: Linker,
+    place: LinkPlace,
+    path: str,
+    fault: Fault,
 ) -> None:
     """Repeating proves what is there now; a late join makes an old link again, a late removal takes a new one."""
-    wire = faulty.honest_wire()
     ids = [record.record_id for record in wire.find(place.source, {}, limit=10)[0]]
-    linker = Linker(faulty.wire(), Asker(virtual_time.patience(), Pace(1), BUDGET_S))
     steps: dict[str, Callable[[], None]] = {
         JOIN: lambda: linker.join(place, batches=["b"], linked=2),
         PART: lambda: linker.part(place, ids),
@@ -52,3 +72,15 @@ def test_a_lost_request_about_links_is_outlasted(
     before = virtual_time.now
     linker.outlast()
     assert virtual_time.now == before
+
+
+def test_links_of_many_records_are_removed_by_one_request(
+    faulty: FaultyRushDB, wire: RestWire, linker: Linker, place: LinkPlace
+) -> None:
+    """By the keys that they hold; one by one only where somebody linked them otherwise."""
+    ids = [record.record_id for record in wire.find(place.source, {}, limit=10)[0]]
+    linker.join(place, batches=["b"], linked=2)
+    linker.part(place, ids)
+    assert len(faulty.calls(PART)) == 1
+    assert not any(faulty.calls(f"/api/v1/relationships/{record_id}") for record_id in ids)
+    assert wire.links(place.type, limit=1)[1] == 0
