@@ -67,8 +67,8 @@ def measure(options: rig.Options) -> Iterator[rig.Finding]:
         for kind, table in kinds.items():
             took = rig.alternate(
                 options.rounds,
-                read=lambda table=table: read_s(place.dsn, table, rows),  # type: ignore[misc]
-                copy=lambda table=table: copy_s(place.dsn, table),  # type: ignore[misc]
+                read=partial(read_s, place.dsn, table, rows),
+                copy=partial(copy_s, place.dsn, table),
             )
             ratio = took["copy"] / took["read"]
             yield rig.Finding(

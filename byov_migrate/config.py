@@ -6,7 +6,6 @@ Nothing is connected to and no secret is read here: a `Secret` says where it is 
 from __future__ import annotations
 
 import re
-import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,139 +14,31 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
 
 from byov_migrate import config_checks
-from byov_migrate.errors import ConfigurationError, CredentialsRefused
-from byov_migrate.filters import Filter, FilterError, parse_filter
-from byov_migrate.templates import Template, TemplateError, parse_template
+from byov_migrate.config_values import (
+    Duration,
+    FilterText,
+    Identifier,
+    LocalPath,
+    LocatedSecret,
+    Secret,
+    Section,
+    TemplateText,
+    duration,
+)
+from byov_migrate.errors import ConfigurationError
 
 LongText: TypeAlias = Literal["truncate", "mean", "reject"]
 ValueType: TypeAlias = Literal["text", "number", "datetime-ms"]
-COMMAND_TIMEOUT_S = 30
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class Secret(_Model):
-    """Where a secret is: an environment variable, a file, or a command (without a shell). Never its value."""
-
-    env: str | None = None
-    file: Path | None = None
-    command: tuple[str, ...] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_literal(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            raise ValueError('is never written here; use { env = "NAME" }, { file = "PATH" } or { command = [...] }')
-        return given
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Secret:
-        if sum(way is not None for way in (self.env, self.file, self.command)) != 1:
-            raise ValueError("needs exactly one of env, file, command")
-        return self
-
-    def read(self, environment: Mapping[str, str]) -> str:
-        """The secret as it is now. Raise CredentialsRefused naming where it was looked for."""
-        if self.env is not None:
-            value = environment.get(self.env, "")
-            place = f"environment variable {self.env}"
-        elif self.file is not None:
-            value, place = _read_file(self.file), f"file {self.file}"
-        else:
-            value, place = _run_command(self.command or ()), "command"
-        if not value.strip():
-            raise CredentialsRefused(f"the secret from the {place} is empty or not set")
-        return value.strip()
-
-
-def _read_file(path: Path) -> str:
-    try:
-        mode = path.stat().st_mode
-        if mode & 0o077:
-            raise CredentialsRefused(f"{path} can be read by others; run: chmod 600 {path}")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CredentialsRefused(f"cannot read the secret file {path}: {error.strerror}") from error
-
-
-def _run_command(command: tuple[str, ...]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=True, text=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CredentialsRefused(f"the secret's command {command[0]!r} failed: {type(error).__name__}") from None
-    return done.stdout
-
-
-def _resolve(path: Path, info: ValidationInfo) -> Path:
-    base: Path = (info.context or {}).get("base", Path())
-    return path if path.is_absolute() else base / path
-
-
-def _identifier(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError("is no identifier, and RushDB answers 500 to others; use letters, digits and _")
-    return name
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of "15m". Raise ConfigurationError."""
-    try:
-        return float(_duration(text))
-    except ValueError as error:
-        raise ConfigurationError(f"{text!r} {error}") from error
-
-
-def _duration(given: Any) -> Any:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", str(given).strip())
-    if match:
-        return float(match[1]) * _UNITS[match[2]]
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return float(given)
-    raise ValueError('is no duration; write "15m", "20s", "1h" or seconds')
-
-
-def _filter(given: Any) -> Any:
-    try:
-        return parse_filter(given) if isinstance(given, str) else given
-    except FilterError as error:
-        raise ValueError(str(error)) from error
-
-
-def _template(given: Any) -> Any:
-    try:
-        return parse_template(given) if isinstance(given, str) else given
-    except TemplateError as error:
-        raise ValueError(str(error)) from error
-
-
-LocalPath = Annotated[Path, AfterValidator(_resolve)]
-Identifier = Annotated[str, AfterValidator(_identifier)]
-Duration = Annotated[float, BeforeValidator(_duration)]
-"""Seconds; written as "15m"."""
-FilterText = Annotated[Filter, BeforeValidator(_filter)]
-TemplateText = Annotated[Template, BeforeValidator(_template)]
-
-
-class LocatedSecret(Secret):
-    """A secret whose file is relative to the configuration file."""
-
-    file: LocalPath | None = None
-
-
-class SourceConfig(_Model):
+class SourceConfig(Section):
     """`[source]`: PostgreSQL, read only."""
 
     dsn: LocatedSecret
@@ -155,7 +46,7 @@ class SourceConfig(_Model):
     tls: Literal["verify-full", "verify-ca", "insecure"] = "verify-full"
 
 
-class TargetConfig(_Model):
+class TargetConfig(Section):
     """`[target]`: RushDB."""
 
     url: str
@@ -167,7 +58,7 @@ class TargetConfig(_Model):
     write: Literal["auto", "inline", "two-call"] = "auto"
     writers: int = Field(default=3, ge=1, le=8)
     batch_rows: int = Field(default=1000, ge=1, le=1000)
-    request_budget: Annotated[float, BeforeValidator(_duration), Field(ge=1)] | None = None
+    request_budget: Annotated[float, BeforeValidator(duration), Field(ge=1)] | None = None
     give_up_after: Duration = 1200.0
 
     @model_validator(mode="after")
@@ -186,7 +77,7 @@ class TargetConfig(_Model):
         return (urlsplit(self.url).hostname or "").endswith("rushdb.com")
 
 
-class StateConfig(_Model):
+class StateConfig(Section):
     """`[state]`: what is done, on this machine."""
 
     url: str = ""
@@ -201,7 +92,7 @@ class StateConfig(_Model):
         return self
 
 
-class ModelConfig(_Model):
+class ModelConfig(Section):
     """`[models.NAME]`: a sentence-transformers directory on this machine."""
 
     path: LocalPath
@@ -215,7 +106,7 @@ class ModelConfig(_Model):
     batch_tokens: int | None = Field(default=None, ge=64)
 
 
-class EmbeddingConfig(_Model):
+class EmbeddingConfig(Section):
     """`[[tables.embeddings]]`: one vector of a record."""
 
     property_name: str = Field(alias="property")
@@ -241,7 +132,7 @@ class EmbeddingConfig(_Model):
         return f"{self.property_name}Alt"
 
 
-class TableConfig(_Model):
+class TableConfig(Section):
     """`[[tables]]`: one PostgreSQL table or view, and the label it becomes."""
 
     name: str
@@ -269,7 +160,7 @@ class TableConfig(_Model):
         return self.rename.get(column, column)
 
 
-class NodeConfig(_Model):
+class NodeConfig(Section):
     """`[[nodes]]`: one record for each distinct value of a column or array element."""
 
     label: Identifier
@@ -279,7 +170,7 @@ class NodeConfig(_Model):
     unused: Literal["keep", "remove"] = "keep"
 
 
-class LinkConfig(_Model):
+class LinkConfig(Section):
     """`[[links]]`: relationships of one type, from the records of one label to those of another."""
 
     type: Identifier
@@ -309,7 +200,7 @@ class LinkConfig(_Model):
         return End.parse(self.target or "")
 
 
-class End(_Model):
+class End(Section):
     """`Label.column` of a link; through a join table the label alone."""
 
     label: str
@@ -358,7 +249,7 @@ def _node_entry(number: int, node: NodeConfig, tables: tuple[TableConfig, ...]) 
     )
 
 
-class Config(_Model):
+class Config(Section):
     """The whole configuration; cannot be wrong in itself, only about the two ends."""
 
     name: str

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from byov_migrate import config
+from byov_migrate import config, config_values
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "configs" / "byov-migrate.schema.json"
@@ -40,9 +40,9 @@ class _AsWritten(GenerateJsonSchema):
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         """Filters and templates are text; a duration is text or seconds."""
         reader: Any = schema["function"]["function"]
-        if reader in (config._filter, config._template):  # noqa: SLF001 - they are known by identity alone
+        if reader in (config_values.read_filter, config_values.read_template):
             return {"type": "string"}
-        return dict(_DURATION) if reader is config._duration else super().function_before_schema(schema)  # noqa: SLF001
+        return dict(_DURATION) if reader is config_values.duration else super().function_before_schema(schema)
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """A default of None is an absent key: TOML has no null."""

@@ -96,7 +96,7 @@ def status(
     from byov_migrate.report.results import print_status
 
     def job(around: Surroundings) -> Any:
-        from byov_migrate.config import parse_duration
+        from byov_migrate.config_values import parse_duration
         from byov_migrate.jobs.status import status as read
 
         oldest = parse_duration(max_age) if max_age else None

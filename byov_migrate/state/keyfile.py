@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from byov_migrate.config import Secret
+from byov_migrate.config_values import Secret
 from byov_migrate.digests import Digests
 from byov_migrate.errors import Refused
 from byov_migrate.state.database import translated_errors

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from byov_migrate.config import Secret
+from byov_migrate.config_values import Secret
 from byov_migrate.errors import CredentialsRefused, MigrationError, PersonNeeded, Refused
 from byov_migrate.state.keyfile import open_hash_key
 

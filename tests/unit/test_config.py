@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from byov_migrate.config import Secret, load_config, parse_duration
+from byov_migrate.config import load_config
+from byov_migrate.config_values import Secret, parse_duration
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.filters import Filter
 from tests.unit.config_files import BASE, SMALLEST, changed, given, mistakes, one_mistake, parse, with_embedding

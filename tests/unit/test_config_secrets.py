@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from byov_migrate.config import Secret
+from byov_migrate.config_values import Secret
 from byov_migrate.errors import CredentialsRefused
 from tests.unit.config_files import changed, given, mistakes, one_mistake, parse
 
