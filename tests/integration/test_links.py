@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from byov_migrate import source
@@ -282,3 +283,49 @@ def test_the_pairs_and_their_sum_are_of_one_snapshot(rig: GraphRig) -> None:
             rig.execute("INSERT INTO job_tag SELECT 1, id FROM tag")
             assert len(list(pairs)) == summed.pairs
         assert reader.sum().pairs == summed.pairs + 10
+
+
+@pytest.mark.parametrize("name", ["company", "job", "city"])
+def test_a_record_that_was_deleted_in_rushdb_comes_back_with_its_links(rig: GraphRig, name: str) -> None:
+    """Those that lead to it, too, though their rows have not changed."""
+    rig.make_tables()
+    rig.backfill()
+    record_id, record = next(iter(rig.records(name).items()))
+    rig.post("/records/delete", {"labels": [rig.label(name)], "where": {"$id": {"$in": [record_id]}}})
+    code, found = verified(rig)
+    assert (code, "missing" in str(found) or record["byovKey"] in found[name.capitalize()]) == (5, True)
+    repair(rig.config(), surroundings=rig.around())
+    assert (verified(rig), rig.differences()) == ((0, {}), {})
+
+
+def test_verify_tells_a_links_property_that_somebody_changed_and_repair_puts_it_right(rig: GraphRig) -> None:
+    """A link that stands is not yet the right one."""
+    rig.make_tables()
+    rig.backfill()
+    source_id, target_id, _ = next(link for link in rig.links("TAGGED") if link[2].get("level") == 2)
+    body = {"targetIds": [target_id], "type": "TAGGED" + rig.suffix, "direction": "out", "properties": {"level": 7}}
+    rig.post(f"/relationships/{source_id}", body)
+    code, found = verified(rig)
+    key = rig.records("job")[source_id]["byovKey"]
+    assert (code, found) == (5, {"Job": {key: f"TAGGED{rig.suffix} has other properties"}})
+    repair(rig.config(), surroundings=rig.around())
+    assert verified(rig) == (0, {})
+
+
+def test_values_that_a_collation_calls_equal_are_nodes_of_their_own(tmp_path: Path, any_database: str) -> None:
+    """A row's own value always finds its record, whatever PostgreSQL thinks of upper and lower case."""
+    with graph_rigged(tmp_path, any_database) as rig:
+        _move_values_that_a_collation_calls_equal(rig)
+
+
+def _move_values_that_a_collation_calls_equal(rig: GraphRig) -> None:
+    rig.make_tables()
+    try:
+        rig.execute("CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this PostgreSQL was built without ICU")
+    rig.execute("ALTER TABLE job ALTER city TYPE text COLLATE no_case")
+    rig.execute("UPDATE job SET city = upper(city) WHERE id % 2 = 0")
+    rig.backfill()
+    assert {"CITY 1", "city 1"} <= {record["name"] for record in rig.records("city").values()}
+    assert (verified(rig), rig.differences()) == ((0, {}), {})
