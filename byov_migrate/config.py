@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -130,6 +131,42 @@ class EmbeddingConfig(Section):
     def spare_property(self) -> str:
         """`PAlt`, where a new model's vectors can be attached beside the live ones."""
         return f"{self.property_name}Alt"
+
+    @property
+    def carrier(self) -> str:
+        """The property whose index holds the vectors."""
+        return self.property_name
+
+    @property
+    def standing(self) -> Standing:
+        """Which vectors of the embedding these are."""
+        return Standing()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is said of one embedding's vectors under one property while there may be others; see `state.carriers`."""
+
+    live: bool = True
+    complete: bool = True
+    marked: bool = True
+
+
+class CarriedEmbedding(EmbeddingConfig):
+    """An embedding as the state knows it: its vectors under a property that the configuration does not name."""
+
+    on: str
+    stands: Standing
+
+    @property
+    def carrier(self) -> str:
+        """As stored."""
+        return self.on
+
+    @property
+    def standing(self) -> Standing:
+        """As stored."""
+        return self.stands
 
 
 class TableConfig(Section):

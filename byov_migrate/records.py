@@ -32,8 +32,9 @@ Scores: TypeAlias = tuple[float, float, float]
 
 Stage: TypeAlias = Literal["read", "embed", "write"]
 
-Way: TypeAlias = Literal["create", "append", "rewrite"]
-"""How a row is written: as a new record; over a record, which keeps its vectors; in place of all a record held."""
+Way: TypeAlias = Literal["create", "append", "rewrite", "attach"]
+"""How a row is written: as a new record; over a record, which keeps its vectors; in place of all a record held; or not
+at all, when only a vector is to be attached to a record that is as it should be."""
 
 
 @dataclass(frozen=True, slots=True)

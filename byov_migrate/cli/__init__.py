@@ -7,7 +7,19 @@ from __future__ import annotations
 
 import typer
 
-from byov_migrate.cli import adopting, keeping, models, moving, proving, searching, starting, syncing, trying, undoing
+from byov_migrate.cli import (
+    adopting,
+    keeping,
+    models,
+    moving,
+    proving,
+    reembedding,
+    searching,
+    starting,
+    syncing,
+    trying,
+    undoing,
+)
 
 __all__ = ["app", "main"]
 
@@ -23,8 +35,10 @@ model_app = typer.Typer(help="About a model directory.", no_args_is_help=True, r
 rejects_app = typer.Typer(help="Rows that were refused.", no_args_is_help=True, rich_markup_mode=None)
 state_app = typer.Typer(help="The state file of a migration.", no_args_is_help=True, rich_markup_mode=None)
 demo_app = typer.Typer(rich_markup_mode=None)
+reembed_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(state_app, name="state")
 app.add_typer(demo_app, name="demo")
+app.add_typer(reembed_app, name="reembed")
 app.add_typer(model_app, name="model")
 app.add_typer(rejects_app, name="rejects")
 
@@ -48,6 +62,9 @@ state_app.command("backup")(keeping.state_backup)
 state_app.command("restore")(keeping.state_restore)
 model_app.command("show")(models.model_show)
 model_app.command("convert")(models.model_convert)
+reembed_app.callback(invoke_without_command=True)(reembedding.reembed)
+reembed_app.command("switch")(reembedding.reembed_switch)
+reembed_app.command("drop")(reembedding.reembed_drop)
 demo_app.callback(invoke_without_command=True)(trying.demo)
 demo_app.command("search")(trying.demo_search)
 demo_app.command("show")(trying.demo_show)

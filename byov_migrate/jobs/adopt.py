@@ -19,6 +19,7 @@ from typing import Any
 from byov_migrate.config import Config, Entry, TableConfig
 from byov_migrate.errors import ConfigurationError, ConsentNeeded, Refused
 from byov_migrate.jobs import table_work
+from byov_migrate.jobs.carriers import as_carried, making_of
 from byov_migrate.jobs.linking import register_links
 from byov_migrate.jobs.opening import Ends, opened_anew
 from byov_migrate.jobs.ranges import again_and_again
@@ -31,6 +32,7 @@ from byov_migrate.jobs.verify.reading_sides import Pace, lister, read_source, re
 from byov_migrate.jobs.verify.subject import Subject, examine
 from byov_migrate.source import Paired, RangePlan
 from byov_migrate.state.adopting import Adopting, Taken, finish_plan, set_generation, take_standing
+from byov_migrate.state.carriers import Carrier
 from byov_migrate.state.comparison import Comparison, remove_scratch, translated
 from byov_migrate.target import provision
 from byov_migrate.target.listing import EVERY_KEY
@@ -95,7 +97,8 @@ def adopt(
     around = surroundings or Surroundings()
     _require_hash_key(config)
     _require_labels(config, agreed)
-    with opened_anew(config, COMMAND, around) as ends:
+    with opened_anew(config, COMMAND, around) as made:
+        ends = dataclasses.replace(made, config=_as_indexed(made))
         owners = {entry.label: owner for entry in config.entries if (owner := _owner(ends, entry))}
         if not owners:
             raise Refused("RushDB holds nothing of ours under these labels", next_step="byov-migrate backfill")
@@ -110,6 +113,22 @@ def adopt(
             remove_scratch(scratch)
         _require_consent(found, agreed, ask)
         return _take_over(ends, owners, found, counted)
+
+
+def _as_indexed(ends: Ends) -> Config:
+    """The configuration, with embeddings whose vectors stand under the spare property since they were embedded anew.
+
+    Where both properties have an index nobody knows any more which vectors searches used: those under the embedding's
+    own property are taken, if they are those of the configuration.
+    """
+    known = {(index.label, index.property_name) for index in ends.patience.retry(ends.wire.indexes)}
+    for table in ends.config.tables:
+        for item in table.embeddings:
+            own, spare = ((table.label, name) in known for name in (item.property_name, item.spare_property))
+            if spare and not own:
+                moved = Carrier(item.property_name, item.spare_property, making_of(ends.config, item), marked=False)
+                ends.state.carriers.begin(table.name, moved, {})
+    return as_carried(ends.config, ends.state.carriers)
 
 
 def _require_hash_key(config: Config) -> None:
@@ -174,7 +193,7 @@ class _Rebuilding:
         """What became known of each table, and how many records each label was seen to hold."""
         ends, models = self.ends, Models(self.ends.config, self.ends.around.log)
         held = Reading(ends.config, ends.state, ends.digests, ends.session, ends.wire, ends.patience)
-        subjects = {entry.label: examine(held, entry, models) for entry in ends.config.entries}
+        subjects = {entry.label: examine(held, entry, models, by_text=True) for entry in ends.config.entries}
         register_links(ends)
         proofs = link_proofs(ends.links, subjects, self.comparison.connection)
         found, counted = [], {}
@@ -227,7 +246,7 @@ class _Rebuilding:
 
     def _require_same_models(self, subject: Subject, adopting: Adopting) -> None:
         for plan in subject.plans:
-            name = plan.config.property_name
+            name = plan.config.carrier
             count, other = adopting.strange_marks(name, (plan.fingerprint or "ready")[:12])
             if count:
                 raise Refused(

@@ -80,9 +80,9 @@ def backfill(
     `errors.py`; on Interrupted everything that was in flight is settled.
     """
     around = surroundings or Surroundings()
-    chosen = config.chosen(tables)
+    config.chosen(tables)  # a wrong name is told before anything is opened
     with opened(config, "backfill", around) as ends:
-        models = Models(config, around.log)
+        chosen, models = ends.config.chosen(tables), Models(ends.config, around.log)
         changes = begin_apply(ends, chosen, models) if apply else []
         applied = catch_up(ends, chosen, models, confirm_deletes=confirm_deletes)
         moved = tuple(_backfill_table(ends, table, models, limit) for table in chosen)

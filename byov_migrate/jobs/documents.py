@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -51,10 +51,13 @@ def _origin(table: TableConfig, column: str) -> str:
 
 
 def _embedding_leaving(embedding: EmbeddingConfig) -> Iterator[Leaving]:
+    if not embedding.standing.live:
+        return  # another vector of what is listed already
     name = embedding.property_name
-    yield Leaving(name, "the text" if embedding.send_text else "an empty string, which carries the vector")
-    if embedding.spare:
-        yield Leaving(embedding.spare_property, "an empty string, for the vectors of a later model")
+    for carrier in (name, embedding.spare_property) if embedding.spare else (name,):
+        is_text = embedding.send_text and carrier == name
+        purpose = "which carries the vector" if carrier == embedding.carrier else "for the vectors of a later model"
+        yield Leaving(carrier, "the text" if is_text else f"an empty string, {purpose}")
     yield Leaving(f"byovText_{name}", "keyed hash of what was embedded, and the model's fingerprint")
 
 
@@ -119,7 +122,7 @@ class Composer:
             "byovSlice": self.digests.slice_of(row.key),
         }
         for embedding, content, mark in zip(self.table.embeddings, row.contents, marks, strict=True):
-            ours |= _carriers(embedding, content, mark)
+            ours |= _carriers(embedding, content, mark, ours)
         for link in self.links:
             if keys := row.refs.get(link.type):
                 ours[link.ref_property] = list(keys) if link.is_list else keys[0]
@@ -147,16 +150,20 @@ class Composer:
         return Batch(name, tuple(_stamped(item, name) for item in rows), tuple(covers), way)
 
 
-def _carriers(embedding: EmbeddingConfig, content: Content, mark: str | None) -> dict[str, Outgoing]:
+def _carriers(
+    embedding: EmbeddingConfig, content: Content, mark: str | None, others: Mapping[str, Outgoing]
+) -> dict[str, Outgoing]:
     """The properties that carry one vector. RushDB attaches it only to a property that exists; an empty one will do."""
     if content is None or mark is None:
         return {}
     name = embedding.property_name
+    if not embedding.standing.live:
+        return {carrier: "" for carrier in (name, embedding.spare_property) if carrier not in others}
     text = content if embedding.send_text and isinstance(content, str) else ""
     spare: dict[str, Outgoing] = {embedding.spare_property: ""} if embedding.spare else {}
     return {name: text, f"byovText_{name}": mark, **spare}
 
 
 def _stamped(item: Embedded, name: str) -> Embedded:
-    document = item.document
-    return replace(item, document=replace(document, properties={**document.properties, "byovBatch": name}))
+    document = replace(item.document, properties={**item.document.properties, "byovBatch": name})
+    return Embedded(document, item.vectors, item.scores)

@@ -57,9 +57,9 @@ def forecast_sync(
 ) -> SyncForecast:
     """Look for changes and deletes as `sync` would, and write nothing. Raise what `sync` raises before it writes."""
     around = surroundings or Surroundings()
-    chosen = config.chosen(tables)
+    config.chosen(tables)  # a wrong name is told before anything is opened
     with reading(config, around) as ends:
-        models = Models(config, around.log)
+        chosen, models = ends.config.chosen(tables), Models(ends.config, around.log)
         return SyncForecast(tuple(_forecast(ends, table, models, around.clock(), full=full) for table in chosen))
 
 

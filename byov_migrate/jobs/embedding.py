@@ -197,7 +197,7 @@ class Embedder:
 
 def _to_embed(row: Row, number: int) -> Content:
     """The content of one embedding, or the vector of it that is there; None where the record keeps its vector."""
-    if row.way == "append" and row.known is not None and row.known.text_hashes[number] is not None:
+    if row.way in ("append", "attach") and row.known is not None and row.known.text_hashes[number] is not None:
         return None
     cached = row.cached[number] if row.cached else None
     return row.contents[number] if cached is None else cached
@@ -239,4 +239,4 @@ def _encode(
 
 def _rejected(row: Row, plan: EmbeddingPlan, code: str, reason: str) -> Rejected:
     setting = 'long_text = "truncate"' if code == "too-long" else None
-    return Rejected(row.key, row.position, "embed", code, reason, plan.config.property_name, setting)
+    return Rejected(row.key, row.position, "embed", code, reason, plan.config.carrier, setting)

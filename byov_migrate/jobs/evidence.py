@@ -173,7 +173,7 @@ def gather(config: Config, found: Verification, *, surroundings: Surroundings | 
         identity = source.source_identity(ends.session)
         server = ends.patience.retry(ends.wire.server)
         indexes = ends.patience.retry(ends.wire.indexes)
-        gatherer = _Gatherer(ends, around, found, tuple(indexes), Models(config, around.log))
+        gatherer = _Gatherer(ends, around, found, tuple(indexes), Models(ends.config, around.log))
         return Evidence(
             name=config.name,
             made_at=around.clock(),
@@ -243,16 +243,18 @@ class _Gatherer:
     def _embeddings(self, table: TableConfig, proved: TableVerification) -> Iterator[EmbeddingEvidence]:
         fields = self.ends.state.scope.fields()
         for number, item in enumerate(table.embeddings):
+            if not item.standing.complete:
+                continue
             index = self._index(table, item)
             lengths = None if item.vector or "vectors" in self.found.skipped else self._lengths(table, number, proved)
             model = None if item.vector else self.ends.config.models[item.model or ""]
             count = None if index is None else self.ends.patience.retry(partial(self.ends.wire.count_vectors, index))
             yield EmbeddingEvidence(
-                property_name=item.property_name,
+                property_name=item.carrier,
                 columns=_columns_embedded(item),
                 is_ready=item.vector is not None,
                 model=None if item.vector else item.model,
-                fingerprint=fields.get(f"tables[{table.name}].embeddings[{item.property_name}].fingerprint"),
+                fingerprint=fields.get(f"tables[{table.name}].embeddings[{item.carrier}].fingerprint"),
                 dimension=index.dimension if index else None,
                 window=lengths.window if lengths else None,
                 long_text=model.long_text if model else None,
@@ -260,11 +262,11 @@ class _Gatherer:
                 vectors=count,
                 at=self.around.clock(),
                 lengths=lengths,
-                scores=_scores(self.ends.state, table.name, item.property_name),
+                scores=_scores(self.ends.state, table.name, item.carrier),
             )
 
     def _index(self, table: TableConfig, item: EmbeddingConfig) -> Index | None:
-        wanted = (table.label, item.property_name)
+        wanted = (table.label, item.carrier)
         return next((index for index in self.indexes if (index.label, index.property_name) == wanted), None)
 
     def _lengths(self, table: TableConfig, number: int, proved: TableVerification) -> TokenLengths:
@@ -303,6 +305,8 @@ def columns_that_stay(table: TableConfig) -> Iterator[tuple[str, bool]]:
 def silent_carriers(table: TableConfig) -> Iterator[str]:
     """Properties that carry a vector and have to be empty."""
     for item in table.embeddings:
+        if not item.standing.live:
+            continue
         if not item.send_text:
             yield item.property_name
         if item.spare:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byov_migrate.config import Config
 from byov_migrate.errors import ConfigurationError
-from byov_migrate.jobs.search import choose, query_model, require_stored_model
+from byov_migrate.jobs.carriers import as_stored
+from byov_migrate.jobs.search import Searched, choose, query_model, require_stored_model
 from byov_migrate.jobs.surroundings import Surroundings
-from byov_migrate.state import open_state
+from byov_migrate.state.looking import looked_at
 
 if TYPE_CHECKING:
-    from byov_migrate.embed import ModelDescription
+    from byov_migrate.embed import Encoder, ModelDescription
     from byov_migrate.embed.convert import ConvertResult
     from byov_migrate.records import Vector
 
@@ -60,15 +60,38 @@ class QueryEncoder:
         embedding: str | None = None,
         surroundings: Surroundings | None = None,
     ) -> None:
+        self._config = config
+        self._asked = (table, embedding)
+        self._clock = (surroundings or Surroundings()).clock
+        self._searched, self._encoder = self._load()
+
+    def _load(self) -> tuple[Searched, Encoder]:
         from byov_migrate.embed import load_encoder
 
-        searched = choose(config, table, embedding)
-        model = query_model(config, searched)
-        self._encoder = load_encoder(model)
-        if config.state_path.exists():
-            clock = (surroundings or Surroundings()).clock
-            with contextlib.closing(open_state(config.state_path, clock, create=False)) as state:
-                require_stored_model(state.scope.fields(), searched, model, self._encoder.fingerprint)
+        stored = as_stored(self._config, self._clock)
+        searched = choose(stored, *self._asked)
+        model = query_model(stored, searched)
+        encoder = load_encoder(model)
+        if self._config.state_path.exists():
+            with looked_at(self._config.state_path, self._clock) as state:
+                require_stored_model(state.scope.fields(), searched, model, encoder.fingerprint)
+        return searched, encoder
+
+    def refresh(self) -> bool:
+        """Take another model where searches were switched to one meanwhile; whether that was so.
+
+        Costs a look into the state's file, and the loading of the model if there is another.
+        """
+        stored = as_stored(self._config, self._clock)
+        if choose(stored, *self._asked).embedding.carrier == self._searched.embedding.carrier:
+            return False
+        self._searched, self._encoder = self._load()
+        return True
+
+    @property
+    def property_name(self) -> str:
+        """The `propertyName` to ask RushDB with: the one that holds the vectors of this model."""
+        return self._searched.embedding.carrier
 
     @property
     def dimension(self) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import Refused
 from byov_migrate.jobs import table_work
-from byov_migrate.jobs.documents import Composer, plan_digest
+from byov_migrate.jobs.carriers import making
+from byov_migrate.jobs.documents import Composer
 from byov_migrate.jobs.embedding import Embedder, EmbeddingPlan
 from byov_migrate.jobs.linking import drop_links, place_of, register_links, require_quiet
 from byov_migrate.jobs.opening import Ends
@@ -118,6 +119,7 @@ def prepare(
     if indexes:
         fields["target.project"] = indexes[0].project
     ends.state.scope.adopt(fields)
+    _remember_making(ends, table, plans)
     if ends.server.kind == "cloud":
         provision.try_paid_queries(ends.wire, ends.patience, table.label, indexes)
     mode = table_work.write_mode(ends.config, ends.server)
@@ -131,9 +133,18 @@ def prepare(
     return TableWork(table, reader, plans, composer, destination)
 
 
+def _remember_making(ends: Ends, table: TableConfig, plans: Sequence[EmbeddingPlan]) -> None:
+    """Keep how each embedding's vectors are made: the file may say otherwise when a better model is brought in."""
+    for plan in plans:
+        item = plan.config
+        model = ends.config.models[item.model] if item.model else None
+        made = making(item, model, plan.fingerprint)
+        ends.state.carriers.remember(table.name, item.property_name, item.carrier, made)
+
+
 def _note_digest(ends: Ends) -> None:
     """Say once a run which plan it carries out: its digest is what was approved."""
-    digest = plan_digest(ends.config)
+    digest = ends.plan_digest
     noted = ends.state.runs.events(ends.state.store.run or "")
     if not any(event["action"] == "plan-digest" and event["fields"].get("digest") == digest for event in noted):
         ends.note("plan-digest", digest=digest)

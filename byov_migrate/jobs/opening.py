@@ -12,6 +12,8 @@ from byov_migrate import source
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.errors import Busy, MigrationError, Refused
+from byov_migrate.jobs.carriers import as_carried
+from byov_migrate.jobs.documents import plan_digest
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.source import LinkShape, Session, SourceIdentity, TableReader
 from byov_migrate.state import State, open_state
@@ -38,6 +40,7 @@ class Ends:
     wire: Wire
     server: Server
     patience: Patience
+    plan_digest: str  # of the configuration as it was given
 
     @cached_property
     def links(self) -> tuple[LinkShape, ...]:
@@ -47,11 +50,11 @@ class Ends:
     def reader(self, table: TableConfig, dimensions: Mapping[str, int]) -> TableReader:
         """A table as it stands in the catalog. Raise ConfigurationError with everything that does not fit.
 
-        dimensions: by embedding property, where the table itself may hold no vector to tell.
+        dimensions: by carrier, where the table itself may hold no vector to tell.
         """
         reader = source.open_table(self.session, table, self.digests, links=self.links)
         found = zip(table.embeddings, reader.dimensions, strict=True)
-        known = [dimensions.get(item.property_name) if item.vector and own is None else own for item, own in found]
+        known = [dimensions.get(item.carrier) if item.vector and own is None else own for item, own in found]
         if tuple(known) == reader.dimensions:
             return reader
         return source.open_table(self.session, table, self.digests, dimensions=known, links=self.links)
@@ -106,7 +109,9 @@ def opened(config: Config, command: str, around: Surroundings) -> Iterator[Ends]
         state = open_state(config.state_path, around.clock, create=True, keep_vectors=config.state.vectors)
         stack.callback(state.close)
         stack.enter_context(_recorded(state, command, around))
-        yield Ends(config, around, state, digests, session, identity, wire, server, patience)
+        carried = as_carried(config, state.carriers)
+        digest = plan_digest(config)
+        yield Ends(carried, around, state, digests, session, identity, wire, server, patience, digest)
 
 
 @contextlib.contextmanager
@@ -126,7 +131,8 @@ def opened_anew(config: Config, command: str, around: Surroundings) -> Iterator[
         state = open_state(made, around.clock, create=True, keep_vectors=config.state.vectors)
         stack.callback(state.close)
         state.runs.begin_run(command)
-        yield Ends(config, around, state, digests, session, identity, wire, server, patience)
+        digest = plan_digest(config)
+        yield Ends(config, around, state, digests, session, identity, wire, server, patience, digest)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from byov_migrate import source
 from byov_migrate.config import Config, Entry, TableConfig
 from byov_migrate.digests import Digests
 from byov_migrate.errors import ConfigurationError
+from byov_migrate.jobs.carriers import as_stored_or_given
 from byov_migrate.jobs.documents import VECTOR_NOTICE, Composer, Leaving, leaving, plan_digest, staying
 from byov_migrate.jobs.planning import pace, volumes
 from byov_migrate.jobs.planning.arithmetic import Estimate, share_of, total
@@ -106,7 +107,8 @@ def plan(config: Config, *, exact: bool = False, surroundings: Surroundings | No
     exact: count the tokens of every row instead of a sample's. Raise what reading the source or loading a model
     raises; a target that does not answer and a state that cannot be read are told in the result.
     """
-    around = surroundings or Surroundings()
+    around, given = surroundings or Surroundings(), config
+    config = as_stored_or_given(config, around.clock)
     models = Models(config, around.log)
     with source.connect(config.source, around.environment) as session:
         links = source.describe_links(session, config)
@@ -119,7 +121,7 @@ def plan(config: Config, *, exact: bool = False, surroundings: Surroundings | No
         loading_s = around.monotonic() - began
         tables, carried, ends = planner.tables(readers)
         planned = plan_links(links, carried, ends, session, _NO_KEY, config.target.batch_rows)
-        return _result(config, tables, planned, target, state, loading_s)
+        return _result(config, plan_digest(given), tables, planned, target, state, loading_s)
 
 
 def _load(config: Config, models: Models) -> None:
@@ -130,6 +132,7 @@ def _load(config: Config, models: Models) -> None:
 
 def _result(
     config: Config,
+    digest: str,
     tables: tuple[TablePlan, ...],
     links: tuple[LinkPlan, ...],
     target: TargetLook,
@@ -142,7 +145,7 @@ def _result(
     rows = [table.rows for table in tables]
     first = len(config.tables)
     counted = usage(rows[:first], rows[first:], (link.links.value for link in links), vectors) if is_cloud else None
-    return PlanResult(tables, plan_digest(config), seconds, target, state, links, counted)
+    return PlanResult(tables, digest, seconds, target, state, links, counted)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from functools import cached_property
 from byov_migrate import source
 from byov_migrate.config import Config, EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
+from byov_migrate.jobs.carriers import as_carried
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.source import LinkShape, Session, TableReader
 from byov_migrate.state import State, open_state
@@ -29,7 +30,7 @@ class Reading:
     session: Session
     wire: Wire
     patience: Patience
-    _readers: dict[str, TableReader] = field(default_factory=dict)
+    _readers: dict[tuple[str, ...], TableReader] = field(default_factory=dict)
 
     @cached_property
     def links(self) -> tuple[LinkShape, ...]:
@@ -38,9 +39,10 @@ class Reading:
 
     def reader(self, table: TableConfig) -> TableReader:
         """A table as it stands in the catalog."""
-        if table.name not in self._readers:
-            self._readers[table.name] = source.open_table(self.session, table, self.digests, links=self.links)
-        return self._readers[table.name]
+        asked = (table.name, *(item.carrier for item in table.embeddings))
+        if asked not in self._readers:
+            self._readers[asked] = source.open_table(self.session, table, self.digests, links=self.links)
+        return self._readers[asked]
 
     def local_texts(self, table: TableConfig, embedding: EmbeddingConfig, keys: Sequence[str]) -> dict[str, str]:
         """Key -> rendered text of these rows, from PostgreSQL; rows that are gone or have no text are absent."""
@@ -64,4 +66,5 @@ def reading(config: Config, around: Surroundings, wire: Wire | None = None) -> I
         session = stack.enter_context(source.connect(config.source, around.environment))
         wire = wire or provision.open_wire(config.target, lambda: config.target.api_key.read(around.environment))
         stack.callback(wire.close)
-        yield Reading(config, state, digests, session, wire, around.patience(config.target.give_up_after))
+        carried = as_carried(config, state.carriers)
+        yield Reading(carried, state, digests, session, wire, around.patience(config.target.give_up_after))

@@ -16,6 +16,7 @@ from byov_migrate.state import State
 from byov_migrate.state.journal import Intent
 from byov_migrate.target.delivery import Delivery
 from byov_migrate.target.looking import Lookout
+from byov_migrate.target.proof import of_batch, of_keys
 from byov_migrate.target.retry import Patience
 
 
@@ -92,6 +93,8 @@ def still_under_way_s(age_s: float, give_up_after_s: float, request_budget_s: fl
 
 def _settle(table: str, properties: tuple[str, ...], intent: Intent, state: State, delivery: Delivery) -> int:
     known = state.ledger.known(table, [row.key for row in intent.rows], properties)
+    if intent.attaches:
+        return _settle_attached(table, properties, intent, known, state, delivery)
     found = delivery.look_for(intent.batch, [record.record_id for record in known.values()])
     if (
         found
@@ -103,6 +106,25 @@ def _settle(table: str, properties: tuple[str, ...], intent: Intent, state: Stat
     strays = _not_in_the_ledger(table, found, state)
     if strays:
         delivery.discard(strays)
+    state.journal.drop_intent(intent.batch)
+    return 0
+
+
+def _settle_attached(
+    table: str,
+    properties: tuple[str, ...],
+    intent: Intent,
+    known: Mapping[str, Known],
+    state: State,
+    delivery: Delivery,
+) -> int:
+    """Vectors that were to come to records as they are. Any that is missing, and all are attached again."""
+    ids = {key: record.record_id for key, record in known.items()}
+    if ids.keys() >= {row.key for row in intent.rows} and delivery.holds_vectors(
+        of_keys(ids), _scores_by_id(properties, intent, ids)
+    ):
+        state.journal.settle_attached(table, intent)
+        return len(intent.rows)
     state.journal.drop_intent(intent.batch)
     return 0
 
@@ -133,7 +155,11 @@ def _held(properties: tuple[str, ...], known: Known) -> set[str]:
 def _is_whole(properties: tuple[str, ...], intent: Intent, found: dict[str, str], delivery: Delivery) -> bool:
     if any(row.key not in found for row in intent.rows):
         return False
-    scores = [
-        {found[row.key]: row.vectors[name][1][0] for row in intent.rows if name in row.vectors} for name in properties
+    return delivery.holds_vectors(of_batch(intent.batch), _scores_by_id(properties, intent, found))
+
+
+def _scores_by_id(properties: tuple[str, ...], intent: Intent, ids: Mapping[str, str]) -> list[dict[str, float]]:
+    """For each embedding, record id -> score against the first probe."""
+    return [
+        {ids[row.key]: row.vectors[name][1][0] for row in intent.rows if name in row.vectors} for name in properties
     ]
-    return delivery.holds_vectors(intent.batch, scores)

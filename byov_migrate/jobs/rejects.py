@@ -74,9 +74,10 @@ def accept_rejects(
 def retry_rejects(config: Config, *, table: str | None = None, surroundings: Surroundings | None = None) -> RetryResult:
     """Read the rejected rows again and send those that are fit now. Raise what `backfill` raises."""
     around = surroundings or Surroundings()
-    entries = [config.table(table)] if table else list(config.entries)
+    names = [config.table(table).name] if table else [entry.name for entry in config.entries]
     with opened(config, "rejects retry", around) as ends:
-        models = Models(config, around.log)
+        entries = [ends.config.table(name) for name in names]
+        models = Models(ends.config, around.log)
         results = [_retry_table(ends, entry, models) for entry in entries]
         result = RetryResult(*(sum(part) for part in zip(*results, strict=True)))
         ends.finish(result.exit_code, {"stored": result.stored, "rejected": result.rejected, "gone": result.gone})

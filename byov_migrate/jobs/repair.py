@@ -77,11 +77,11 @@ def repair(
     around = surroundings or Surroundings()
     given = None if report == LAST else read_report(Path(report))
     with opened(config, "repair", around) as ends:
-        models = Models(config, around.log)
+        models = Models(ends.config, around.log)
         found = _report_of(ends, given)
         relink = keys_to_relink(found)
         tables = [
-            _mend_table(ends, config.table(name), keys, models, relink[name], confirm_deletes=confirm_deletes)
+            _mend_table(ends, ends.config.table(name), keys, models, relink[name], confirm_deletes=confirm_deletes)
             for name, keys in reported_keys(found).items()
             if keys
         ]

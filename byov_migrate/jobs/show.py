@@ -36,8 +36,9 @@ class RecordView:
 def show(config: Config, key: str, *, table: str | None = None, surroundings: Surroundings | None = None) -> RecordView:
     """Look one record up by its canonical key. Raise ConfigurationError when neither end knows the key."""
     around = surroundings or Surroundings()
-    entry = config.table(table) if table else config.entries[0]
+    name = config.table(table).name if table else config.entries[0].name
     with reading(config, around) as ends:
+        entry = ends.config.table(name)
         records, _ = ends.patience.retry(lambda: ends.wire.find(entry.label, {"byovKey": key}, limit=10))
         row = _row(ends, entry, key)
         reject = _reject_of(ends, entry, key)

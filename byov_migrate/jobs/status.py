@@ -6,13 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from byov_migrate.config import Config
+from byov_migrate.config import Config, Entry
 from byov_migrate.errors import Unavailable
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.state import State, open_state
 
 LAST_RUNS = 5
 SHOWN_NOWHERE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierStatus:
+    """One set of vectors of an embedding. live: what searches use."""
+
+    embedding: str
+    property_name: str
+    model: str
+    vectors: int
+    live: bool
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,7 @@ class TableStatus:
     unsettled_batches: int
     synced_at: float | None  # the last complete sync, seconds since 1970
     swept_at: float | None  # when deletes were last looked for
+    carriers: tuple[CarrierStatus, ...] = ()  # of embeddings whose vectors stand elsewhere, or of two kinds
     applying: bool = False  # records lag behind changed settings; the next backfill or sync goes on with them
 
 
@@ -93,7 +106,7 @@ def _status(config: Config, state: State, run: str | None, now: float, nowhere: 
     complete = [item["ended_at"] for item in state.runs.last(1000) if _is_complete(item)]
     return Status(
         state_id=state.runs.state_id,
-        tables=tuple(_table(state, table.name, table.label) for table in config.entries),
+        tables=tuple(_table(state, table) for table in config.entries),
         links=tuple(_link(state, name, nowhere) for name in state.links.names()),
         runs=tuple(runs),
         events=tuple(state.runs.events(run)) if run else (),
@@ -109,11 +122,12 @@ def _is_complete(run: Mapping[str, Any]) -> bool:
     return run["command"] in ("backfill", "sync") and run["exit_code"] in (0, 3) and not limited
 
 
-def _table(state: State, name: str, label: str) -> TableStatus:
+def _table(state: State, table: Entry) -> TableStatus:
+    name = table.name
     plan, since = state.journal.plan(name), state.cursors.of(name)
     return TableStatus(
         table=name,
-        label=label,
+        label=table.label,
         rows_planned=plan.rows if plan else None,
         rows_stored=state.ledger.count_records(name),
         ranges=plan.ranges if plan else 0,
@@ -122,8 +136,26 @@ def _table(state: State, name: str, label: str) -> TableStatus:
         unsettled_batches=len(state.journal.intents(name)),
         synced_at=since.synced_at if since else None,
         swept_at=since.swept_at if since else None,
+        carriers=tuple(one for item in table.embeddings for one in _carriers(state, name, item.property_name)),
         applying=state.scope.applying(name) is not None,
     )
+
+
+def _carriers(state: State, table: str, embedding: str) -> list[CarrierStatus]:
+    carriers = state.carriers.of(table, embedding)
+    if len(carriers) < 2 and all(item.property_name == embedding for item in carriers):
+        return []
+    return [
+        CarrierStatus(
+            embedding,
+            item.property_name,
+            item.making.name,
+            state.ledger.count_vectors(table, item.property_name),
+            item.live,
+            item.complete,
+        )
+        for item in carriers
+    ]
 
 
 def _link(state: State, name: str, nowhere: int) -> LinkStatus:

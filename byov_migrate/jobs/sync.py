@@ -119,15 +119,19 @@ def sync(
     """
     around = surroundings or Surroundings()
     wanted = _asked_for(full=full, confirm_deletes=confirm_deletes, accept=accept)
-    chosen = config.chosen(tables)
-    loaded = models or Models(config, around.log)
+    config.chosen(tables)  # a wrong name is told before anything is opened
     with opened(config, "sync", around) as ends:
-        done: list[TableSync] = []
-        for table in chosen:
-            done.append(sync_table(ends, table, loaded, wanted, stirred=_is_stirred(table, done)))
-        result = SyncResult(tuple(done), link_all(ends, told=False))
+        result = sync_tables(ends, ends.config.chosen(tables), models or Models(ends.config, around.log), wanted)
         ends.finish(result.exit_code, {table.table: dataclasses.asdict(table) for table in result.tables})
     return result
+
+
+def sync_tables(ends: Ends, entries: Sequence[Entry], models: Models, asked: Asked) -> SyncResult:
+    """Sync these tables one after the other, then their links. Raise as `sync`."""
+    done: list[TableSync] = []
+    for table in entries:
+        done.append(sync_table(ends, table, models, asked, stirred=_is_stirred(table, done)))
+    return SyncResult(tuple(done), link_all(ends, told=False))
 
 
 def _is_stirred(entry: Entry, done: Sequence[TableSync]) -> bool:
@@ -260,10 +264,10 @@ def sync_keys(
     entries = [config.table(name) for name in tables or [table.name for table in config.tables]]
     if len(entries) > 1:
         raise ConfigurationError("--key is for one table, and there are several; name it with --table")
-    entry = entries[0]
     with opened(config, "sync --key", around) as ends:
         began = around.monotonic()
-        work = prepare(ends, entry, Models(config, around.log), lazily=True)
+        entry = ends.config.table(entries[0].name)
+        work = prepare(ends, entry, Models(ends.config, around.log), lazily=True)
         chosen = settled(ends, work)
         positions = [_position(work, key) for key in keys]
         rows = again_and_again(lambda: work.reader.rows(positions), ends.patience)

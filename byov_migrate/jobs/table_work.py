@@ -65,8 +65,8 @@ class TableWork:
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """The embedding properties, in order."""
-        return tuple(plan.config.property_name for plan in self.plans)
+        """The properties that carry vectors, in the order of the embeddings."""
+        return tuple(plan.config.carrier for plan in self.plans)
 
     @property
     def embeds(self) -> bool:
@@ -130,7 +130,7 @@ def scope_of(
     links: Sequence[LinkShape],
 ) -> dict[str, object]:
     """What a state that belongs to these settings and ends has stored."""
-    fingerprints = {plan.config.property_name: plan.fingerprint for plan in plans if plan.fingerprint is not None}
+    fingerprints = {plan.config.carrier: plan.fingerprint for plan in plans if plan.fingerprint is not None}
     key = [column.name for column in reader.shape.key]
     here = [link.config for link in links if link.source.entry.label == table.label]
     return {**places, **table_fields(table, key, fingerprints, reader.shape.signatures, here)}
@@ -147,7 +147,7 @@ def occupy(
     """Claim the label and make its indexes."""
     marker = provision.Marker(table.label, state.runs.state_id, source, state.runs.generation)
     provision.claim_label(wire, patience, marker, records_known=state.ledger.count_records(table.name))
-    dimensions = {plan.config.property_name: plan.dimension for plan in plans}
+    dimensions = {plan.config.carrier: plan.dimension for plan in plans}
     return provision.ensure_indexes(wire, patience, table.label, dimensions)
 
 

@@ -1,6 +1,7 @@
 """Rows as read against what is stored: the unchanged ones are dropped, the others are told how they are written.
 
     no record, or the record is gone from RushDB                      create
+    as the row says, and a vector is still to come                    attach: nothing is written but the vector
     other values, no vector to replace, nothing to clear, keys unique append: the record keeps its vectors
     anything else                                                     rewrite: erased and written anew, under its id
 
@@ -34,6 +35,7 @@ class Tally:
 
     unchanged: int = 0
     created: int = 0
+    attached: int = 0
     appended: int = 0
     rewritten: int = 0
     texts_again: int = 0
@@ -41,12 +43,13 @@ class Tally:
     @property
     def changed(self) -> int:
         """Rows to be written."""
-        return self.created + self.appended + self.rewritten
+        return self.created + self.attached + self.appended + self.rewritten
 
 
 @dataclass(frozen=True)
 class _Changed:
     row: Row
+    hash: str
     marks: tuple[str | None, ...]
     known: Known
 
@@ -55,14 +58,18 @@ class WritePlanner:
     """Decides for the rows of one table. Use once.
 
     unique: whether RushDB keeps `byovKey` unique, so that records can be appended to; asked when it matters.
+    vectors_only: leave everything else alone than rows that lack a vector and are stored as they are otherwise.
     tally: what was decided. mended: keys of rejected rows that have become what their records hold.
     """
 
-    def __init__(self, work: TableWork, state: State, fetch: Fetch, unique: Callable[[], bool]) -> None:
+    def __init__(
+        self, work: TableWork, state: State, fetch: Fetch, unique: Callable[[], bool], *, vectors_only: bool = False
+    ) -> None:
         self._work = work
         self._state = state
         self._fetch = fetch
         self._unique = unique
+        self._vectors_only = vectors_only
         names = frozenset(item.property_name for item in leaving(work.table, work.composer.links))
         self._applying = state.scope.applying(work.table.name) or Applying(())
         self._names = (names | self._applying.gone) - {"byovBatch"}  # every write has its own
@@ -80,11 +87,13 @@ class WritePlanner:
         """One page; rejected rows pass, as they may be rejected now and stored from before."""
         rows = [row for row in page.rows if isinstance(row, Row)]
         known = self._state.ledger.known(self._work.table.name, [row.key for row in rows], self._work.properties)
-        new = [row for row in rows if row.key not in known]
+        new = [] if self._vectors_only else [row for row in rows if row.key not in known]
         stored = (
             self._fetch([record.record_id for record in known.values()]) if known and self._applying.looks else None
         )
         changed = [item for row in rows if row.key in known and (item := self._compared(row, known[row.key], stored))]
+        if self._vectors_only:
+            changed = [item for item in changed if self._lacks_only_vectors(item)]
         self.tally.created += len(new)
         self.tally.unchanged += len(rows) - len(new) - len(changed)
         rejected = [row for row in page.rows if isinstance(row, Rejected)]
@@ -98,7 +107,7 @@ class WritePlanner:
         same = (record_hash, marks, row.refs) == (known.hash, known.text_hashes, known.refs)
         if same and stored is not None and (record := stored.get(known.record_id)):
             same = self._has_the_form(row, record)
-        return None if same else _Changed(row, marks, known)
+        return None if same else _Changed(row, record_hash, marks, known)
 
     def _has_the_form(self, row: Row, record: Stored) -> bool:
         """Whether a record holds nothing that left the configuration, and carries its vectors as it says now."""
@@ -119,6 +128,10 @@ class WritePlanner:
         return gone + [self._over(item, stored[item.known.record_id], cached) for item in present]
 
     def _over(self, item: _Changed, record: Stored, cached: Sequence[Mapping[str, Vector]]) -> Row:
+        if self._may_attach(item, record):
+            self.tally.attached += 1
+            vectors = tuple(column.get(item.row.key) for column in cached)
+            return replace(item.row, way="attach", known=item.known, cached=vectors)
         if self._may_append(item, record) and self._unique():
             self.tally.appended += 1
             return replace(item.row, way="append", known=item.known)
@@ -128,6 +141,20 @@ class WritePlanner:
         may_stay = set(self._work.table.keep_properties) - self._applying.gone
         kept = {name: value for name, value in record.properties.items() if name in may_stay}
         return replace(item.row, way="rewrite", known=replace(item.known, kept=kept), cached=vectors)
+
+    def _may_attach(self, item: _Changed, record: Stored) -> bool:
+        """Whether all that is missing is a vector, and the record has the property that is to carry it."""
+        marks = zip(self._work.properties, item.marks, item.known.text_hashes, strict=True)
+        carried = all(name in record.properties for name, now, before in marks if now != before)
+        has_form = not self._applying.looks or self._has_the_form(item.row, record)
+        return carried and has_form and self._lacks_only_vectors(item)
+
+    def _lacks_only_vectors(self, item: _Changed) -> bool:
+        """Whether vectors are to come where none was, and nothing else is to be written."""
+        marks = zip(item.marks, item.known.text_hashes, strict=True)
+        coming = [before is None for now, before in marks if now != before]
+        same = (item.hash, item.row.refs) == (item.known.hash, item.known.refs)
+        return same and bool(coming) and all(coming)
 
     def _may_append(self, item: _Changed, record: Stored) -> bool:
         """Whether nothing has to disappear: neither a vector nor a property. A vector may come where none was."""

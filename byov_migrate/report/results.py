@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from byov_migrate.jobs.linking import LinkResult
     from byov_migrate.jobs.rejects import RetryResult
     from byov_migrate.jobs.show import RecordView
-    from byov_migrate.jobs.status import Status, TableStatus
+    from byov_migrate.jobs.status import CarrierStatus, Status, TableStatus
     from byov_migrate.jobs.verify import Verification
 
 BUG_CODE = 1
@@ -177,6 +177,8 @@ def print_status(result: Status) -> None:
     """Position of every table, and the last runs."""
     for table in result.tables:
         print(_status_line(table))
+        for carrier in table.carriers:
+            print(f"  {_carrier_line(carrier)}")
     for link in result.links:
         parts = [f"{link.stored:,} links stand"]
         parts += [f"{link.loose:,} to be made"] if link.loose else []
@@ -189,6 +191,11 @@ def print_status(result: Status) -> None:
         print(f"  run {run['id'][:8]}  {_moment(run['started_at'])}  {run['command']:<10} {ended}")
     for event in result.events:
         print(f"  {_moment(event['at'])}  {event['action']}  {json.dumps(event['fields'])}")
+
+
+def _carrier_line(carrier: CarrierStatus) -> str:
+    use = "which searches use" if carrier.live else "kept current beside them" if carrier.complete else "being filled"
+    return f"{carrier.property_name}: {carrier.vectors:,} vectors by {carrier.model}, {use}"
 
 
 def _status_line(table: TableStatus) -> str:

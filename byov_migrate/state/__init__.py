@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from byov_migrate.state.carriers import Carriers
 from byov_migrate.state.cursors import Cursors
 from byov_migrate.state.journal import Journal
 from byov_migrate.state.ledger import Ledger
@@ -29,6 +30,7 @@ class State:
     links: Links
     cursors: Cursors
     cache: VectorCache
+    carriers: Carriers
     reports: Reports
 
     def close(self) -> None:
@@ -52,5 +54,6 @@ def open_state(path: Path, clock: Callable[[], float], *, create: bool, keep_vec
         Links(store),
         Cursors(store),
         VectorCache(store),
+        Carriers(store),
         Reports(store),
     )

@@ -27,10 +27,11 @@ from byov_migrate.digests import SCORE_TOLERANCE
 from byov_migrate.errors import MigrationError, Unavailable
 from byov_migrate.records import KeyText
 from byov_migrate.state import comparison_queries as queries
-from byov_migrate.state.comparison_items import KINDS, Difference, Kind, Scored, Side, SourceRow, TargetRecord
+from byov_migrate.state.comparison_items import KINDS, UNSAID, Difference, Kind, Scored, Side, SourceRow, TargetRecord
 
 __all__ = [
     "KINDS",
+    "UNSAID",
     "Comparison",
     "Difference",
     "Kind",
@@ -169,7 +170,7 @@ class TableComparison:
 
     def _row_sides(self, row: SourceRow) -> Iterator[tuple[Any, ...]]:
         for name, side in zip(self._properties, row.sides, strict=True):
-            yield self._number, row.key, name, side.mark, *(side.scores or _UNSCORED)
+            yield self._number, row.key, name, side.mark, side.carriers, *(side.scores or _UNSCORED)
 
     def add_records(self, records: Iterable[TargetRecord]) -> None:
         """Records, best in order of their keys; one that is there already is replaced."""

@@ -14,13 +14,16 @@ Scored: TypeAlias = tuple[str, str, tuple[float | None, ...]]
 """Key, record id, and the scores against the three probes; None where a search did not find the record."""
 
 
+UNSAID = "*"
+
+
 # Named tuples, since there are as many as rows: a frozen class takes four times as long to make.
 class Side(NamedTuple):
     """A row's or a record's share in one embedding.
 
-    mark: `byovText_P`, None without text. scores, of rows: against the probes, None where they are not known from here.
-    carriers, of records: whether the properties that carry the vector are all there (1), none (0), or some (2).
-    spoken: names of carriers that hold a text although it is withheld. sent: the mark of a text that is sent.
+    mark: `byovText_P`, None without text, UNSAID where a record's is not of these vectors.
+    scores, of rows: against the probes, None where they are not known from here.
+    carriers: whether the properties that carry the vector are all there (1), none (0), or some (2); of rows: should be.
     """
 
     mark: str | None

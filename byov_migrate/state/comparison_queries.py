@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final, Literal
 
+from byov_migrate.state.comparison_items import UNSAID
+
 # Keys lead everywhere, as in the state: whoever goes through one table in its order meets the others in theirs.
 TABLES: Final = """
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -20,7 +22,7 @@ CREATE TABLE IF NOT EXISTS source_row (
     position BLOB NOT NULL, PRIMARY KEY (t, key)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS source_content (
-    t INTEGER, key TEXT, property TEXT, mark TEXT, score_0 REAL, score_1 REAL, score_2 REAL,
+    t INTEGER, key TEXT, property TEXT, mark TEXT, carriers INTEGER NOT NULL, score_0 REAL, score_1 REAL, score_2 REAL,
     PRIMARY KEY (t, key, property)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS target_record (
@@ -37,7 +39,7 @@ CREATE TABLE IF NOT EXISTS target_score (
 ) WITHOUT ROWID;
 """
 
-WIDTHS: Final = {"source_row": 7, "source_content": 7, "target_record": 9, "target_content": 8, "target_score": 7}
+WIDTHS: Final = {"source_row": 7, "source_content": 8, "target_record": 9, "target_content": 8, "target_score": 7}
 """Table -> how many columns it has."""
 
 
@@ -77,6 +79,9 @@ _SENT: Final = """
 """
 _HERE: Final = "s.t = :t AND s.key IN (SELECT key FROM suspect) AND j.accepted_at IS NULL"
 
+# Records that were written for another carrier of the embedding say nothing of this one's vectors.
+_MARK_DIFFERS: Final = f"(c.mark IS NOT '{UNSAID}' AND x.mark IS NOT c.mark)"
+
 _VECTOR_DIFFERS: Final = """CASE
        WHEN x.mark IS NULL THEN g.score_0 IS NOT NULL
        ELSE coalesce(max(abs(g.score_0 - coalesce(x.score_0, v.score_0)),
@@ -100,7 +105,7 @@ SELECT s.key FROM source_row s
        s.reject IS NOT NULL OR j.key IS NOT NULL OR r.stored IS NOT s.hash OR r.computed IS NOT s.hash
        OR r.odd IS NOT NULL OR r.slice IS NOT s.slice OR l.record_id IS NOT r.record_id OR l.batch IS NOT r.batch
        OR x.property IS NOT NULL AND (
-           x.mark IS NOT c.mark OR c.carriers IS NOT (x.mark IS NOT NULL)
+           {_MARK_DIFFERS} OR c.carriers IS NOT x.carriers
            OR c.sent IS NOT NULL AND c.sent IS NOT x.mark OR :vectors AND {_VECTOR_DIFFERS}))
 """
 _CHOOSE_EXTRA: Final = """
@@ -169,7 +174,7 @@ SELECT * FROM (
            (SELECT group_concat(x.property, ', ')
               FROM source_content x LEFT JOIN target_content c
                 ON c.t = :t AND c.key = m.key AND c.record_id = m.record_id AND c.property = x.property
-             WHERE x.t = :t AND x.key = s.key AND s.reject IS NULL AND x.mark IS NOT c.mark) AS marks,
+             WHERE x.t = :t AND x.key = s.key AND s.reject IS NULL AND {_MARK_DIFFERS}) AS marks,
            (SELECT group_concat(x.property, ', ')
               FROM source_content x JOIN target_content c
                 ON c.t = :t AND c.key = m.key AND c.record_id = m.record_id AND c.property = x.property
@@ -204,12 +209,12 @@ SELECT r.key, 0, c.spoken FROM target_content c
  WHERE c.t = :t AND c.spoken IS NOT NULL AND r.slice IN (SELECT slice FROM chosen)
 """
 _CARRIERS: Final = f"""
-SELECT s.key, {_behind(_CONTENT_IS_NEWS)}, x.property, x.mark IS NOT NULL
+SELECT s.key, {_behind(_CONTENT_IS_NEWS)}, x.property, x.carriers
   FROM source_row s JOIN main_record m ON m.key = s.key
   JOIN source_content x ON x.t = :t AND x.key = s.key
   JOIN target_content c ON c.t = :t AND c.key = m.key AND c.record_id = m.record_id AND c.property = x.property
   {_KNOWN}
- WHERE {_HERE} AND s.reject IS NULL AND j.key IS NULL AND c.carriers <> (x.mark IS NOT NULL)
+ WHERE {_HERE} AND s.reject IS NULL AND j.key IS NULL AND c.carriers <> x.carriers
 """
 
 EVIDENCE: Final = (

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
-from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Refs, Rejected
+from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Refs, Rejected, Way
 from byov_migrate.state import edges, schema
 from byov_migrate.state.ledger import UNSETTLED
 from byov_migrate.state.store import KEYS_A_QUERY, Store, replacing
@@ -19,7 +19,10 @@ from byov_migrate.state.vector_cache import forget_vectors, keep_vectors
 
 @dataclass(frozen=True, slots=True)
 class IntentRow:
-    """What an unproved batch holds of one row: enough to prove it later without the row itself."""
+    """What an unproved batch holds of one row: enough to prove it later without the row itself.
+
+    hash: of its record, empty when that is not written and only a vector is attached.
+    """
 
     key: str
     hash: str
@@ -34,6 +37,11 @@ class Intent:
     batch: str
     sent_at: float
     rows: tuple[IntentRow, ...]
+
+    @property
+    def attaches(self) -> bool:
+        """Whether no record is written."""
+        return all(not row.hash for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +107,11 @@ class Journal:
             "table_name": table,
             "run": self._store.run or "",
             "sent_at": self._store.clock(),
-            "rows": orjson.dumps([_packed(item, properties) for item in batch.rows]),
+            "rows": orjson.dumps([_packed(item, properties, batch.way) for item in batch.rows]),
         }
         with self._store.writing() as connection:
             connection.execute(replacing(schema.intent).values(**row))
-            if batch.way != "create":
+            if batch.way in ("append", "rewrite"):
                 keys = [item.document.key for item in batch.rows]
                 _unsettle(connection, table, keys, with_vectors=batch.way == "rewrite")
 
@@ -163,18 +171,30 @@ class Journal:
     def _settle(self, connection: Connection, table: str, receipt: Receipt, properties: Sequence[str]) -> None:
         batch, ids = receipt.batch, receipt.record_ids
         stored = [item for item in batch.rows if item.document.key in ids]
-        records = [_ledger_row(table, batch.id, item, ids) for item in stored]
+        if batch.way != "attach":
+            _settle_links(connection, table, stored, ids)
+            _loosen_refused(connection, table, batch, ids)
+            _insert_all(connection, schema.ledger, [_ledger_row(table, batch.id, item, ids) for item in stored])
         vectors = [row for item in stored for row in _vector_rows(table, item, properties)]
-        _settle_links(connection, table, stored, ids)
-        _loosen_refused(connection, table, batch, ids)
-        _insert_all(connection, schema.ledger, records)
         _insert_all(connection, schema.vector, vectors)
         if self._keeps_vectors:
             keep_vectors(connection, table, properties, stored)
-        _forget_rejects(connection, table, [row["key"] for row in records])
+        _forget_rejects(connection, table, [item.document.key for item in stored])
         connection.execute(delete(schema.intent).where(schema.intent.c.batch == batch.id))
         for position in batch.covers:
             _move(connection, position)
+
+    def settle_attached(self, table: str, intent: Intent) -> None:
+        """Settle a batch of an earlier run that attached vectors, all of which were found in the target."""
+        vectors = [
+            _vector_row(table, name, row.key, text_hash, scores)
+            for row in intent.rows
+            for name, (text_hash, scores) in row.vectors.items()
+        ]
+        with self._store.writing() as connection:
+            _insert_all(connection, schema.vector, vectors)
+            _forget_rejects(connection, table, [row.key for row in intent.rows])
+            connection.execute(delete(schema.intent).where(schema.intent.c.batch == intent.batch))
 
     def settle_intent(self, table: str, intent: Intent, record_ids: Mapping[str, str]) -> None:
         """Settle a batch of an earlier run that was found whole in the target."""
@@ -258,8 +278,10 @@ def _is_new(item: Embedded, ids: Mapping[str, str]) -> bool:
 
 
 def _insert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Rows of texts and numbers, straight to SQLite: SQLAlchemy would look at every value of every row."""
     if rows:
-        connection.execute(replacing(table), rows)
+        statement = replacing(table).compile(column_keys=list(rows[0]))
+        connection.exec_driver_sql(str(statement), rows)
 
 
 def _unsettle(connection: Connection, table: str, keys: Sequence[str], *, with_vectors: bool) -> None:
@@ -298,11 +320,11 @@ def _text(stored: list[str] | None) -> KeyText | None:
     return None if stored is None else tuple(stored)
 
 
-def _packed(item: Embedded, properties: Sequence[str]) -> list[Any]:
+def _packed(item: Embedded, properties: Sequence[str], way: Way) -> list[Any]:
     document = item.document
     marks = zip(properties, document.text_hashes, item.scores, strict=True)
     vectors = {name: [text, score] for name, text, score in marks if score is not None}
-    return [document.key, document.hash, vectors, dict(document.refs)]
+    return [document.key, "" if way == "attach" else document.hash, vectors, dict(document.refs)]
 
 
 def _unpacked(stored: bytes) -> tuple[IntentRow, ...]:

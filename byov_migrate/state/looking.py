@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+from byov_migrate.state.carriers import Carriers
 from byov_migrate.state.database import require_our_format, translated_errors
 from byov_migrate.state.ledger import Ledger
 from byov_migrate.state.runs import Runs
@@ -26,6 +27,7 @@ class StateInSight:
     runs: Runs
     scope: Scope
     ledger: Ledger
+    carriers: Carriers
 
 
 @contextlib.contextmanager
@@ -37,7 +39,7 @@ def looked_at(path: Path, clock: Callable[[], float]) -> Iterator[StateInSight]:
         try:
             with store.reading() as connection:
                 found = require_our_format(connection, path)
-            yield StateInSight(found, Runs(store), Scope(store), Ledger(store))
+            yield StateInSight(found, Runs(store), Scope(store), Ledger(store), Carriers(store))
         finally:
             engine.dispose()
 

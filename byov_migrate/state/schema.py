@@ -119,6 +119,27 @@ edge = Table(
 Index("edge_of_target", edge.c.link, edge.c.target_key)
 Index("edge_loose", edge.c.link, edge.c.linked, edge.c.source_key)  # a partial one is not preferred to the key
 
+# Which property carries an embedding's vectors, and what made them. A second one of the same embedding stands beside it
+# from `reembed` to `reembed drop`. model, settings, text, vector: as configured; fingerprint: of the model, where one
+# makes the vectors. live: what searches ask. complete: filled once. marked: the records' `byovText_P` speak of it.
+carrier = Table(
+    "carrier",
+    metadata,
+    Column("table_name", String, primary_key=True),
+    Column("property", String, primary_key=True),
+    Column("embedding", String, nullable=False),
+    Column("model", String),
+    Column("settings", JSON(none_as_null=True)),
+    Column("text", String),
+    Column("vector", String),
+    Column("fingerprint", String),
+    Column("begun_at", Float, nullable=False),
+    Column("live", Boolean, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("marked", Boolean, nullable=False),
+    Column("leaving", Boolean, nullable=False, default=False),  # its index is being removed
+)
+
 # Where the next sync of a table begins, and what the last look for deletes found: the source's keys, counted and
 # summed, while they were exactly the known ones.
 sync = Table(

@@ -55,6 +55,7 @@ _SOURCE_FIELDS = ("source.system", "source.database")
 """With the types of columns: what a person may accept as it is now, with a full pass over every row."""
 ACCEPT_SOURCE = "byov-migrate sync --full --accept source"
 APPLY = "byov-migrate backfill --apply"
+REEMBED = "byov-migrate reembed"
 _APPLYING = "applying"
 """A field of a table, there while an apply is under way: what the records may still hold."""
 _ADVICE: Mapping[ChangeClass, str] = {
@@ -117,9 +118,7 @@ def next_step(differences: Sequence[Difference]) -> str:
     if "another" in classes:
         return "put the old values back, or give the new ones a state and a label of their own"
     if "re-embed" in classes:
-        return (
-            "put the old values back, or give the new vectors a state and a label of their own; there is no reembed yet"
-        )
+        return f"{REEMBED}, which makes the new vectors beside the old ones; or put the old values back"
     if classes == {"apply"}:
         return f"{APPLY}, after byov-migrate plan, which shows what it would do"
     if not all(map(_is_of_source, (item for item in differences if item.change == "re-identify"))):
@@ -142,7 +141,7 @@ def table_fields(
 ) -> dict[str, Any]:
     """The scope of one table.
 
-    key: as found. fingerprints: the models', by embedding property. schema_: what each column in use is. links: those
+    key: as found. fingerprints: the models', by carrier. schema_: what each column in use is. links: those
     that lead from here.
     """
     fields: dict[str, Any] = {
@@ -158,22 +157,29 @@ def table_fields(
     }
     if links:
         fields["links"] = [link.model_dump(mode="json", exclude_defaults=True) for link in links]
+    named = {f"tables[{table.name}].{name}": value for name, value in fields.items()}
     for embedding in table.embeddings:
-        for name, value in _embedding_fields(embedding, fingerprints.get(embedding.property_name)).items():
-            fields[f"embeddings[{embedding.property_name}].{name}"] = value
-    return {f"tables[{table.name}].{name}": value for name, value in fields.items()}
+        named |= embedding_fields(table.name, embedding, fingerprints.get(embedding.carrier))
+    return named
 
 
-def _embedding_fields(embedding: EmbeddingConfig, fingerprint: str | None) -> dict[str, Any]:
-    return {
+def embedding_fields(table: str, embedding: EmbeddingConfig, fingerprint: str | None) -> dict[str, Any]:
+    """The scope of one embedding under one carrier."""
+    fields = {
         "send_text": embedding.send_text,
         "empty_text": embedding.empty_text,
-        "spare": embedding.spare,
+        "spare": embedding.spare and embedding.carrier == embedding.property_name,
         "text": embedding.text.source if embedding.text and not embedding.vector else None,
         "vector": embedding.vector,
         "fingerprint": fingerprint if not embedding.vector else None,
         "similarity": embedding.similarity,
     }
+    return {f"{carrier_prefix(table, embedding.carrier)}{name}": value for name, value in fields.items()}
+
+
+def carrier_prefix(table: str, carrier: str) -> str:
+    """How the fields of a carrier begin."""
+    return f"tables[{table}].embeddings[{carrier}]."
 
 
 def _filter_parts(item: Filter) -> list[str]:

@@ -24,7 +24,7 @@ from byov_migrate.target.pace import Pace
 from byov_migrate.target.proof import Proof
 from byov_migrate.target.retry import Patience
 from byov_migrate.target.updating import Updater, whole_body
-from byov_migrate.target.wire import Outbound, Stored, Wire
+from byov_migrate.target.wire import Outbound, Stored, Where, Wire
 
 __all__ = ["Accepted", "Delivery", "Destination", "WriteMode"]
 
@@ -56,7 +56,33 @@ class Delivery:
 
         Raise Unavailable when the target stays away, Interrupted when a signal ended a wait.
         """
-        return self._send_rest(batch, {})
+        return self._attach_to_records(batch) if batch.way == "attach" else self._send_rest(batch, {})
+
+    def _attach_to_records(self, batch: Batch) -> Accepted:
+        """Vectors for records that stay as they are; one that has gone meanwhile is made anew by the next sync."""
+        accepted = Accepted(
+            batch, {item.document.key: item.document.known.record_id for item in batch.rows if item.document.known}
+        )
+        for _ in range(LOOK_TIMES):
+            try:
+                self._attach_all(accepted)
+            except Ambiguous:  # one of the records is not there, and the whole call was refused
+                accepted = self._without_gone(accepted)
+            else:
+                return accepted
+        raise Unavailable(f"target does not take vectors for records of {self._to.label} that it shows")
+
+    def _without_gone(self, accepted: Accepted) -> Accepted:
+        present = self.fetch(list(accepted.record_ids.values()))
+        gone = [item for item in accepted.rows if accepted.record_ids[item.document.key] not in present]
+        reason = "its record was deleted in RushDB before the vector came; the next sync writes it anew"
+        rejects = [write_reject(item, "record-gone", reason) for item in gone]
+        ids = {key: record_id for key, record_id in accepted.record_ids.items() if record_id in present}
+        return Accepted(accepted.batch, ids, (*accepted.rejected, *rejects))
+
+    def _attach_all(self, accepted: Accepted) -> None:
+        for number, index in enumerate(self._to.indexes):
+            self._attacher.attach(index, accepted.vectors(number))
 
     def _send_rest(self, batch: Batch, found: Mapping[str, str]) -> Accepted:
         """Send what is not among the records found."""
@@ -79,8 +105,7 @@ class Delivery:
         rejected = self._write(batch, missing, record_ids)
         accepted = Accepted(batch, record_ids, tuple(rejected))
         if batch.way != "create" or self._to.mode == "two-call" or found:
-            for number, index in enumerate(self._to.indexes):
-                self._attacher.attach(index, accepted.vectors(number))
+            self._attach_all(accepted)
         return accepted
 
     def _write(self, batch: Batch, rows: Sequence[Embedded], record_ids: dict[str, str]) -> list[Rejected]:
@@ -138,6 +163,8 @@ class Delivery:
         raise Unavailable(f"target accepts records of {self._to.label} and does not keep them")
 
     def _send_again(self, accepted: Accepted) -> Accepted:
+        if accepted.batch.way == "attach":
+            return self._attach_to_records(accepted.batch)
         return self._send_rest(accepted.batch, self._look(accepted.batch))
 
     def look_for(self, batch: str, keep: Collection[str] = ()) -> dict[str, str]:
@@ -147,12 +174,12 @@ class Delivery:
         """
         return self._lookout.by_batch(batch, keep)
 
-    def holds_vectors(self, batch: str, scores: Sequence[Mapping[str, float]]) -> bool:
-        """Whether every vector of a batch is stored as it was sent.
+    def holds_vectors(self, where: Where, scores: Sequence[Mapping[str, float]]) -> bool:
+        """Whether every one of these vectors is stored as it was sent. where: `of_batch` or `of_keys`.
 
         scores: for each index, record id -> score against the first probe.
         """
-        return all(self._proof.holds(number, batch, expected) for number, expected in enumerate(scores))
+        return all(self._proof.holds(number, where, expected) for number, expected in enumerate(scores))
 
     def fetch(self, record_ids: Sequence[str]) -> dict[str, Stored]:
         """Record id -> record as it is stored; records that are gone are absent. At most 1,000 a request."""

@@ -45,10 +45,12 @@ class Accepted:
 
     @property
     def unvouched(self) -> bool:
-        """Whether there are rows whose records no vectors call has vouched for.
+        """Whether there are rows whose records no vectors call has vouched for, though they were written.
 
         A vectors call refuses unknown records, which proves a new one; a record that was there before proves nothing.
         """
+        if self.batch.way == "attach":
+            return False
         return self.batch.way != "create" or any(_is_bare(item) for item in self.rows)
 
     def attached(self, number: int) -> list[Embedded]:
@@ -63,7 +65,7 @@ class Accepted:
     def carried(self, number: int) -> int | None:
         """How many vectors of this embedding the records held that were rewritten; None when that is not known."""
         if self.batch.way != "rewrite":
-            return 0
+            return 0  # what is attached where a vector was is seen by a count that does not fit
         known = [item.document.known for item in self.rows]
         if any(record is not None and not record.hash for record in known):
             return None

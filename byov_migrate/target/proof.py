@@ -8,12 +8,12 @@ Where that does not fit, each batch is asked for by an exact search whose scores
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from byov_migrate.digests import SCORE_TOLERANCE
 from byov_migrate.target.asking import Asker
 from byov_migrate.target.destination import Accepted, Destination
-from byov_migrate.target.wire import Index, Wire
+from byov_migrate.target.wire import Index, Where, Wire
 
 SPARE_HITS = 1000
 """Asked for beyond a batch's rows, so that copies cannot crowd out what is looked for."""
@@ -75,24 +75,40 @@ class Proof:
             for item in accepted.attached(number)
             if (scores := item.scores[number]) is not None
         }
-        return self.holds(number, accepted.batch.id, expected)
+        return self.holds(number, _place_of(accepted), expected)
 
-    def holds(self, number: int, batch: str, expected: Mapping[str, float]) -> bool:
-        """Whether these records of a batch carry vectors with these scores against the first probe."""
+    def holds(self, number: int, where: Where, expected: Mapping[str, float]) -> bool:
+        """Whether these records, all of them in `where`, carry vectors with these scores against the first probe."""
         if not expected:
             return True
-        stored = self._scores(number, batch, len(expected))
+        stored = self._scores(number, where, len(expected))
         return all(
             record_id in stored and abs(stored[record_id] - score) <= SCORE_TOLERANCE
             for record_id, score in expected.items()
         )
 
-    def _scores(self, number: int, batch: str, rows: int) -> dict[str, float]:
-        """Record id -> score against the first probe, of a batch's records that carry a vector."""
+    def _scores(self, number: int, where: Where, rows: int) -> dict[str, float]:
+        """Record id -> score against the first probe, of these records if they carry a vector."""
         index, probe = self._to.indexes[number], self._to.probes[number][0]
-        where = {"byovBatch": batch}
         found = self._asker.ask(lambda: self._wire.search(index, probe, where=where, limit=rows + SPARE_HITS))
         return {record.record_id: record.score for record in found if record.score is not None}
 
     def _count(self, index: Index) -> int:
         return self._asker.ask(lambda: self._wire.count_vectors(index))
+
+
+def of_batch(batch: str) -> Where:
+    """The records that a batch wrote."""
+    return {"byovBatch": batch}
+
+
+def of_keys(keys: Iterable[str]) -> Where:
+    """The records of these keys, whatever wrote them."""
+    return {"byovKey": {"$in": list(keys)}}
+
+
+def _place_of(accepted: Accepted) -> Where:
+    """What attaches to records leaves no name in them."""
+    if accepted.batch.way == "attach":
+        return of_keys(item.document.key for item in accepted.rows)
+    return of_batch(accepted.batch.id)

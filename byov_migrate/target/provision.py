@@ -84,6 +84,14 @@ def _ensure_index(
     return patience.retry(lambda: wire.create_index(label, name, dimension, similarity))
 
 
+def delete_index(wire: Wire, index: Index) -> None:
+    """Delete an index; to do so twice does no harm. Raise Retriable while it is still listed."""
+    try:
+        wire.delete_index(index)
+    except Ambiguous as error:
+        raise Retriable(str(error)) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Marker:
     """Whose label it is. One record of `ByovMigration` a label; holds no value of any row."""

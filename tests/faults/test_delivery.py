@@ -6,6 +6,7 @@ import pytest
 
 from byov_migrate.errors import Unavailable
 from byov_migrate.target.delivery import LOOK_TIMES, WriteMode
+from byov_migrate.target.proof import of_batch
 from byov_migrate.target.wire import Outbound
 from tests.faults.batches import LABEL, PROBES, batch_of, numbered
 from tests.faults.delivery_rig import BUDGET_S, Start
@@ -170,10 +171,10 @@ def test_the_right_number_of_wrong_vectors_is_found_by_their_scores(start: Start
     batch = batch_of(["1", "2"])
     [receipt] = rig.deliver(batch)
     scores = {receipt.record_ids[item.document.key]: item.scores[0][0] for item in batch.rows if item.scores[0]}
-    assert rig.delivery.holds_vectors(batch.id, [scores])
+    assert rig.delivery.holds_vectors(of_batch(batch.id), [scores])
     other = rig.faulty.honest_wire()
     other.attach(other.indexes()[0], {receipt.record_ids["1"]: PROBES[0]})
-    assert not rig.delivery.holds_vectors(batch.id, [scores])
+    assert not rig.delivery.holds_vectors(of_batch(batch.id), [scores])
 
 
 @pytest.mark.parametrize("path", [IMPORT, UPSERT])

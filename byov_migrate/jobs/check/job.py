@@ -7,6 +7,7 @@ from functools import partial
 
 from byov_migrate.config import Config
 from byov_migrate.errors import ConfigurationError
+from byov_migrate.jobs.carriers import as_stored_or_given
 from byov_migrate.jobs.check.clocks import look_at_clocks
 from byov_migrate.jobs.check.findings import CheckResult, Finding, Speaker, result_of
 from byov_migrate.jobs.check.model_side import look_at_fit, look_at_models
@@ -26,6 +27,7 @@ def check(config: Config, *, surroundings: Surroundings | None = None) -> CheckR
     before the question whose label it is, and last what the state was written with.
     """
     around, seen = surroundings or Surroundings(), Seen()
+    config = as_stored_or_given(config, around.clock)
     models = list(look_at_models(config, seen))
     source = list(Speaker("source").told("source", partial(look_at_source, config, around, seen)))
     fit = list(look_at_fit(config, seen))

@@ -63,7 +63,7 @@ def _marked(marker: Stored, label: str, seen: Seen, speaker: Speaker) -> Finding
 def _index(
     table: TableConfig, embedding: EmbeddingConfig, indexes: Sequence[Index], seen: Seen, speaker: Speaker
 ) -> Iterator[Finding]:
-    name, dimension = embedding.property_name, _dimension(table, embedding, seen)
+    name, dimension = embedding.carrier, _dimension(table, embedding, seen)
     if dimension is None:
         return  # told where the model or the column is looked at
     here = [index for index in indexes if (index.label, index.property_name) == (table.label, name)]
@@ -80,7 +80,7 @@ def _index(
 
 def _dimension(table: TableConfig, embedding: EmbeddingConfig, seen: Seen) -> int | None:
     if embedding.vector is not None:
-        return seen.dimensions.get((table.name, embedding.property_name))
+        return seen.dimensions.get((table.name, embedding.carrier))
     model = seen.models.get(embedding.model or "")
     return model.dimension if model else None
 

@@ -51,7 +51,7 @@ def look_at_fit(config: Config, seen: Seen) -> Iterator[Finding]:
     """Models that embed queries for vectors that are there already."""
     for i, table in enumerate(config.tables):
         for j, embedding in enumerate(table.embeddings):
-            dimension = seen.dimensions.get((table.name, embedding.property_name))
+            dimension = seen.dimensions.get((table.name, embedding.carrier))
             model = seen.models.get(embedding.model or "")
             if embedding.vector is None or dimension is None or model is None or model.dimension == dimension:
                 continue

@@ -123,7 +123,7 @@ def _table_fields(table: TableConfig, seen: Seen) -> Mapping[str, Any]:
     embedded = [item for item in table.embeddings if item.vector is None]
     if shape is None or seen.links is None or any(item.model not in seen.models for item in embedded):
         return {}
-    fingerprints = {item.property_name: seen.models[item.model or ""].fingerprint for item in embedded}
+    fingerprints = {item.carrier: seen.models[item.model or ""].fingerprint for item in embedded}
     here = [link.config for link in seen.links if link.source.entry.label == table.label]
     return table_fields(table, [column.name for column in shape.key], fingerprints, shape.signatures, here)
 

@@ -89,7 +89,7 @@ def _vectors(
             error = ConfigurationError(f"column {embedding.vector} holds no vector, so their dimension is unknown")
             yield speaker.fail("table-vector", error, f"{path}.embeddings[{number}].vector")
             continue
-        seen.dimensions[table.name, embedding.property_name] = dimension
+        seen.dimensions[table.name, embedding.carrier] = dimension
         yield speaker.ok("table-vector", f"column {embedding.vector} holds vectors of {dimension} dimensions")
 
 

@@ -134,7 +134,7 @@ def _current_fields(
     fields: dict[str, Any] = {**table_work.place_fields(system, identity.database, digests, project)}
     for table, reader in zip(config.entries, readers, strict=True):
         texts = [item for item in table.embeddings if item.vector is None and item.model]
-        fingerprints = {item.property_name: models.identity(item.model or "").fingerprint for item in texts}
+        fingerprints = {item.carrier: models.identity(item.model or "").fingerprint for item in texts}
         key = [column.name for column in reader.shape.key]
         here = [link.config for link in links if link.source.entry.label == table.label]
         fields |= table_fields(table, key, fingerprints, reader.shape.signatures, here)
@@ -143,7 +143,7 @@ def _current_fields(
 
 def _vectors_made(table: TableConfig, ledger: Ledger) -> int:
     """Stored vectors that a model made."""
-    made = (item.property_name for item in table.embeddings if item.vector is None)
+    made = (item.carrier for item in table.embeddings if item.vector is None)
     return sum(ledger.count_vectors(table.name, name) for name in made)
 
 

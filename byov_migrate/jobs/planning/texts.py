@@ -73,7 +73,7 @@ def ready_vectors(item: EmbeddingConfig, number: int, dimension: int | None, sam
     there = share_of(flags, sample.population).times(sample.population)
     some: list[Vector] = [content for content in found if isinstance(content, np.ndarray)][:MEASURED_ROWS]
     size = vector_bytes(dimension or 0, np.stack(some) if some else None)
-    return EmbeddingForecast(item.property_name, dimension, there, vector_bytes=size)
+    return EmbeddingForecast(item.carrier, dimension, there, vector_bytes=size)
 
 
 def forecast_texts(
@@ -102,7 +102,7 @@ def forecast_texts(
     measured = _measured(encoder, list(zip(texts, lengths, strict=True)), counts.tokens.value, around)
     paces = [part.seconds / part.tokens for part in measured.slices if part.tokens]
     return EmbeddingForecast(
-        property_name=item.property_name,
+        property_name=item.carrier,
         dimension=encoder.dimension,
         texts=counts.texts,
         tokens=counts.tokens,

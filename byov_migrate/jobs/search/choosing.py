@@ -38,10 +38,14 @@ def choose(config: Config, table: str | None = None, embedding: str | None = Non
     if not found:
         of = f"of {table}" if table else "here"
         raise ConfigurationError(f"nothing {of} is embedded, so nothing can be searched by meaning")
-    for one in found:
+    live = [one for one in found if one.embedding.standing.live]
+    for one in live:
         if embedding in (None, one.embedding.property_name):
             return one
-    known = ", ".join(map(str, found))
+    for one in found:
+        if embedding == one.embedding.carrier:  # the other vectors, while there are two kinds
+            return one
+    known = ", ".join(map(str, live))
     raise ConfigurationError(f"--embedding: no embedding has the property {embedding!r}; there are: {known}")
 
 
@@ -63,7 +67,7 @@ def require_stored_model(fields: Mapping[str, Any], searched: Searched, model: M
     """
     if searched.embedding.vector is not None:
         return
-    place = f"tables[{searched.table.name}].embeddings[{searched.embedding.property_name}].fingerprint"
+    place = f"tables[{searched.table.name}].embeddings[{searched.embedding.carrier}].fingerprint"
     stored = fields.get(place)
     if stored is None:
         raise Refused(

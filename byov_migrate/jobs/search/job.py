@@ -13,6 +13,7 @@ from byov_migrate.config import Config
 from byov_migrate.digests import Digests
 from byov_migrate.errors import ConfigurationError, Refused
 from byov_migrate.filters import Filter
+from byov_migrate.jobs.carriers import as_stored
 from byov_migrate.jobs.reading import Reading, reading
 from byov_migrate.jobs.search.calls import LANGUAGES, ApplicationCall, Language, application_call
 from byov_migrate.jobs.search.choosing import Searched, choose, query_model, require_dimension
@@ -93,6 +94,7 @@ def search(
     when the model on disk is not the one whose vectors are stored.
     """
     around = surroundings or Surroundings()
+    config = as_stored(config, around.clock)
     asked = _asked(config, text, options)
     searched = asked.searched
     with reading(config, around) as ends:
@@ -104,8 +106,8 @@ def search(
         hits = _hits(ends, searched, answer.found, columns)
         read_s = around.monotonic() - began + query.reading_s
         seconds = Seconds(query.loading_s, query.embedding_s, answer.seconds, read_s)
-        told = _explanation(ends, index, asked.conditions(query), answer, seconds) if explain else None
-    names = (searched.table.label, searched.embedding.property_name)
+        told = _explanation(ends, index, asked, query, answer, seconds) if explain else None
+    names = (searched.table.label, searched.embedding.carrier)
     return SearchResult(*names, hits, answer.exact, answer.seconds, told)
 
 
@@ -124,13 +126,14 @@ def print_call(
     if language not in LANGUAGES:
         raise ConfigurationError(f"--print-request {language}: there are: {', '.join(LANGUAGES)}")
     around = surroundings or Surroundings()
+    config = as_stored(config, around.clock)
     asked = _asked(config, text, options)
     searched, paper = asked.searched, Paper()
     with reading(config, around, paper.wire()) as ends:
         query = _query(ends, asked, around)
         dimension = len(query.vector)
         require_dimension(searched, ends.reader(searched.table).dimensions[searched.number], dimension)
-        names = (searched.table.label, searched.embedding.property_name)
+        names = (searched.table.label, searched.embedding.carrier)
         index = Index("", *names, dimension, searched.embedding.similarity, "")
         _nearest(ends, index, query, asked, asked.conditions(query))
     return application_call(language, config.target, paper.drawn[-1])
@@ -163,7 +166,7 @@ def _columns(ends: Reading, searched: Searched, show: Sequence[str]) -> Columns 
 
 def _index_of(ends: Reading, searched: Searched, dimension: int) -> Index:
     """The index that holds the vectors; a property may have others, of other sizes."""
-    place = (searched.table.label, searched.embedding.property_name)
+    place = (searched.table.label, searched.embedding.carrier)
     here = [one for one in ends.patience.retry(ends.wire.indexes) if (one.label, one.property_name) == place]
     if not here:
         raise Refused(f"RushDB has no vector index on {searched}", next_step="byov-migrate backfill")
@@ -215,11 +218,12 @@ def _hits(ends: Reading, searched: Searched, found: Sequence[Stored], columns: C
 
 
 def _explanation(
-    ends: Reading, index: Index, where: Mapping[str, Any], answer: _Answer, seconds: Seconds
+    ends: Reading, index: Index, asked: _Asked, query: Query, answer: _Answer, seconds: Seconds
 ) -> Explanation:
     """Asks once more: how many there were to choose from."""
     if answer.exact:
-        comparable = all_of([part for part in (where, {f"byovText_{index.property_name}": {"$exists": True}}) if part])
+        has_text = {f"byovText_{asked.searched.embedding.property_name}": {"$exists": True}}
+        comparable = all_of([part for part in (asked.conditions(query), has_text) if part])
         _, candidates = ends.patience.retry(lambda: ends.wire.find(index.label, comparable, limit=1))
     else:
         candidates = ends.patience.retry(lambda: ends.wire.count_vectors(index))

@@ -39,7 +39,7 @@ def prove_by_sample(subject: Subject, number: int, rows: Sequence[Row | Rejected
     Raise Interrupted after a stop.
     """
     plan, index = subject.plans[number], subject.indexes[number]
-    name = plan.config.property_name
+    name = plan.config.carrier
     if index is None:
         return Sampled(SampleProof(name, None, None, None), ())
     plain = [row for row in rows if isinstance(row, Row) and row.contents[number] is not None]
@@ -88,11 +88,17 @@ def _cosines(
 ) -> dict[str, float]:
     """Key -> cosine of the stored vector and the one made now, where the record says it is of the same text."""
     found: dict[str, float] = {}
-    mark_name = f"byovText_{subject.properties[number]}"
+    embedding = subject.plans[number].config
+    mark_name = f"byovText_{embedding.property_name}"
+    keys = [row.key for row in rows]
+    known = subject.ends.state.ledger.known(subject.table.name, keys, (embedding.carrier,))
     for row in rows:
         mark = subject.composer.hashes(row)[1][number]
+        if not embedding.standing.marked and (row.key not in known or known[row.key].text_hashes != (mark,)):
+            continue
         for record in _own(row.key, search, nearest.get(row.key, ())) if row.key in search.vectors else ():
-            if record.properties.get(mark_name) == mark and record.score is not None:
+            said = record.properties.get(mark_name) if embedding.standing.marked else mark
+            if said == mark and record.score is not None:
                 found[row.key] = min(2 * record.score - 1, found.get(row.key, 1.0))
     return found
 

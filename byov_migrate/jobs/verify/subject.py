@@ -19,7 +19,7 @@ from byov_migrate.jobs.reading import Reading
 from byov_migrate.jobs.table_work import Models
 from byov_migrate.records import Rejected, Row, Scores
 from byov_migrate.source import TableReader
-from byov_migrate.state.comparison import Side, SourceRow, TargetRecord
+from byov_migrate.state.comparison import UNSAID, Side, SourceRow, TargetRecord
 from byov_migrate.target.wire import Index, Stored
 
 UNHASHABLE = "-"
@@ -29,7 +29,8 @@ UNHASHABLE = "-"
 class Subject:
     """A table with its two ends. indexes: one an embedding, None where RushDB has none of that size.
 
-    columns: the properties that columns become. allowed: every name that a record may have.
+    columns: the properties that columns become. allowed: every name that a record may have. by_text: where a record's
+    mark is not of these vectors, take it for what it says of the text.
     """
 
     ends: Reading
@@ -40,11 +41,12 @@ class Subject:
     indexes: tuple[Index | None, ...]
     columns: frozenset[str]
     allowed: frozenset[str]
+    by_text: bool = False
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """The embedding properties, in order."""
-        return tuple(plan.config.property_name for plan in self.plans)
+        """The properties that carry vectors, in the order of the embeddings."""
+        return tuple(plan.config.carrier for plan in self.plans)
 
     def source_rows(self, rows: Sequence[Row | Rejected]) -> list[SourceRow]:
         """Rows as what is compared. Expected scores of ready vectors are computed here, the others the state knows."""
@@ -63,7 +65,11 @@ class Subject:
         if isinstance(row, Rejected):
             return SourceRow(row.key, piece, row.position, "", row.code, tuple(Side(None) for _ in self.plans))
         record_hash, marks = self.composer.hashes(self.canonical(row))
-        sides = tuple(Side(mark, known.get(row.key)) for mark, known in zip(marks, scores, strict=True))
+        carried = {item.property_name for item, mark in zip(self.table.embeddings, marks, strict=True) if mark}
+        sides = tuple(
+            Side(mark, known.get(row.key), carriers=int(item.property_name in carried))
+            for item, mark, known in zip(self.table.embeddings, marks, scores, strict=True)
+        )
         return SourceRow(row.key, piece, row.position, record_hash, None, sides)
 
     def canonical(self, row: Row) -> Row:
@@ -107,14 +113,21 @@ class Subject:
         silent = carriers[1:] if embedding.send_text else carriers
         spoken = tuple(name for name in silent if held.get(name, "") != "")
         mark = _text(held, f"byovText_{embedding.property_name}")
+        if not embedding.standing.marked:
+            mark = _restamped(mark, plan.fingerprint) if self.by_text else UNSAID
         return Side(mark, None, carried, spoken, self._sent(plan, held))
 
     def _sent(self, plan: EmbeddingPlan, held: Mapping[str, Any]) -> str | None:
         """The mark of the text that was sent; None where none is."""
         text = held.get(plan.config.property_name)
-        if not plan.config.send_text or text is None:
+        if not (plan.config.send_text and plan.config.standing.live) or text is None:
             return None
         return self.ends.digests.text_hash(text, plan.fingerprint or "") if isinstance(text, str) else UNHASHABLE
+
+
+def _restamped(mark: str | None, fingerprint: str | None) -> str | None:
+    """The mark that the same text would have by this model."""
+    return None if mark is None else f"{mark.partition(':')[0]}:{(fingerprint or 'ready')[:12]}"
 
 
 def _carriers(embedding: EmbeddingConfig) -> tuple[str, ...]:
@@ -128,10 +141,11 @@ def _text(held: Mapping[str, Any], name: str) -> str | None:
     return value if value is None or isinstance(value, str) else UNHASHABLE
 
 
-def examine(ends: Reading, table: TableConfig, models: Models) -> Subject:
+def examine(ends: Reading, table: TableConfig, models: Models, *, by_text: bool = False) -> Subject:
     """A table as a sync would prepare it, with nothing claimed or made at the target.
 
-    Raise Refused when the state belongs to other settings, another model or other ends.
+    Vectors that are still being filled in are left out. Raise Refused when the state belongs to other settings, another
+    model or other ends.
     """
     here = ends.patience.retry(ends.wire.indexes)
     known = {index.property_name: index for index in here if index.label == table.label}
@@ -142,12 +156,23 @@ def examine(ends: Reading, table: TableConfig, models: Models) -> Subject:
     project = here[0].project if here else None
     places = table_work.place_fields(system, identity.database, ends.digests, project)
     table_work.settle_scope(ends.state, table, reader, plans, places, ends.links)
+    if not all(item.standing.complete for item in table.embeddings):
+        table, plans = _without_incomplete(table, plans)
+        reader = _reader(ends, table, known)
     fingerprints = tuple(plan.fingerprint for plan in plans)
     composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints, reader.links)
     indexes = tuple(_fitting(plan, here, table.label) for plan in plans)
     columns = frozenset(table.outgoing_name(column) for column in table.columns)
     allowed = frozenset(item.property_name for item in leaving(table, composer.links)) | set(table.keep_properties)
-    return Subject(ends, table, reader, plans, composer, indexes, columns, allowed)
+    return Subject(ends, table, reader, plans, composer, indexes, columns, allowed, by_text)
+
+
+def _without_incomplete(
+    table: TableConfig, plans: tuple[EmbeddingPlan, ...]
+) -> tuple[TableConfig, tuple[EmbeddingPlan, ...]]:
+    complete = tuple(item for item in table.embeddings if item.standing.complete)
+    kept = tuple(plan for plan in plans if plan.config.standing.complete)
+    return table.model_copy(update={"embeddings": complete}), kept
 
 
 def _reader(ends: Reading, table: TableConfig, known: Mapping[str, Index]) -> TableReader:
@@ -156,12 +181,12 @@ def _reader(ends: Reading, table: TableConfig, known: Mapping[str, Index]) -> Ta
     found = list(zip(table.embeddings, reader.dimensions, strict=True))
     if all(own is not None or item.vector is None for item, own in found):
         return reader
-    stored = [known[item.property_name].dimension if item.property_name in known else own for item, own in found]
+    stored = [known[item.carrier].dimension if item.carrier in known else own for item, own in found]
     return source.open_table(ends.session, table, ends.digests, dimensions=stored, links=ends.links)
 
 
 def _fitting(plan: EmbeddingPlan, indexes: Sequence[Index], label: str) -> Index | None:
-    wanted = (label, plan.config.property_name, plan.dimension)
+    wanted = (label, plan.config.carrier, plan.dimension)
     for index in indexes:
         if (index.label, index.property_name, index.dimension) == wanted:
             return index

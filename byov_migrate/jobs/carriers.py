@@ -1,0 +1,159 @@
+"""The configuration as the state lets it stand: an embedding may have its vectors under another property, or two kinds.
+
+Every job that writes or searches works with the configuration that comes from here. What the file says of an embedding
+must be what one of its carriers holds; the other one is kept current by what the state remembers of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from byov_migrate.config import CarriedEmbedding, Config, EmbeddingConfig, ModelConfig, Standing, TableConfig
+from byov_migrate.errors import MigrationError, Refused
+from byov_migrate.state.carriers import Carrier, Carriers, Making
+from byov_migrate.state.looking import looked_at
+from byov_migrate.templates import parse_template
+
+
+def as_carried(config: Config, carriers: Carriers) -> Config:
+    """The configuration with an embedding for each carrier. Itself where every embedding has its own property alone.
+
+    One that comes from here stays as it is. Raise Refused when an embedding is neither of two that are stored.
+    """
+    if any(isinstance(item, CarriedEmbedding) for table in config.tables for item in table.embeddings):
+        return config
+    found = _Resolving(config)
+    tables = tuple(_with_carriers(found, table, carriers) for table in config.tables)
+    if tables == config.tables:
+        return config
+    return config.model_copy(update={"tables": tables, "models": {**config.models, **found.added}})
+
+
+def as_stored(config: Config, clock: Callable[[], float]) -> Config:
+    """As `as_carried`, by the state beside the configuration, which is only looked at; without one the file counts."""
+    if not config.state_path.exists():
+        return config
+    with looked_at(config.state_path, clock) as state:
+        return as_carried(config, state.carriers)
+
+
+def as_stored_or_given(config: Config, clock: Callable[[], float]) -> Config:
+    """As `as_stored` for those who tell of a state that cannot be read in their own way."""
+    try:
+        return as_stored(config, clock)
+    except MigrationError:
+        return config
+
+
+def making_of(config: Config, embedding: EmbeddingConfig) -> Making:
+    """How an embedding's vectors are made, as configured. Raise ConfigurationError for a directory that is refused."""
+    model = config.models[embedding.model] if embedding.model else None
+    return making(embedding, model, None if embedding.vector or model is None else fingerprint_of(model))
+
+
+def making(embedding: EmbeddingConfig, model: ModelConfig | None, fingerprint: str | None) -> Making:
+    """As `making_of`, with a fingerprint that is known already."""
+    text = embedding.text.source if embedding.text and not embedding.vector else None
+    settings = model.model_dump(mode="json") if model else None
+    return Making(embedding.model, settings, text, embedding.vector, fingerprint)
+
+
+def fingerprint_of(model: ModelConfig) -> str:
+    """Of the model's files, which are read for it. Raise ConfigurationError for a directory that is refused."""
+    from byov_migrate.embed import identify
+
+    return identify(model).fingerprint
+
+
+@dataclass
+class _Resolving:
+    """Finds the model of a carrier: in the file, whatever it is called there now, or among what the state remembers."""
+
+    config: Config
+
+    def __post_init__(self) -> None:
+        self.added: dict[str, ModelConfig] = {}
+        self._fingerprints: dict[str, str] = {}
+
+    def fingerprint(self, name: str) -> str:
+        """Of a model in the file, read once."""
+        if name not in self._fingerprints:
+            self._fingerprints[name] = fingerprint_of(self.config.models[name])
+        return self._fingerprints[name]
+
+    def model_name(self, carrier: Carrier) -> str | None:
+        """A name in the configuration that results."""
+        name, settings = carrier.making.model, carrier.making.settings
+        if name is None or settings is None:
+            return None
+        if name in self.config.models and self._is(name, carrier.making):
+            return name
+        remembered = f"{name} of {carrier.property_name}"
+        self.added[remembered] = _model(settings)
+        return remembered
+
+    def _is(self, name: str, made: Making) -> bool:
+        return made.vector is not None or self.fingerprint(name) == made.fingerprint
+
+
+def _model(settings: Mapping[str, Any]) -> ModelConfig:
+    """Checked when it was written; a directory may have gone since, which is told when it is needed."""
+    return ModelConfig.model_construct(None, **{**settings, "path": Path(settings["path"])})
+
+
+def _with_carriers(found: _Resolving, table: TableConfig, carriers: Carriers) -> TableConfig:
+    embeddings = tuple(
+        one
+        for item in table.embeddings
+        for one in _carried(found, table, item, carriers.of(table.name, item.property_name))
+    )
+    return table if embeddings == table.embeddings else table.model_copy(update={"embeddings": embeddings})
+
+
+def _carried(
+    found: _Resolving, table: TableConfig, item: EmbeddingConfig, carriers: list[Carrier]
+) -> Iterator[EmbeddingConfig]:
+    if not carriers or (len(carriers) == 1 and carriers[0].property_name == item.property_name and carriers[0].marked):
+        yield item
+        return
+    if not item.spare:
+        place = f"the vectors of {table.label}.{item.property_name} need the property {item.spare_property}"
+        raise Refused(f"{place}; spare = false would remove it", next_step="put spare = true back")
+    if len(carriers) == 1:
+        yield embedding_of(item, carriers[0], item.model, is_configured=True)  # by the scope the two are compared
+        return
+    configured = _require_one(found, table, item, carriers)
+    for carrier in carriers:
+        same = carrier.making.makes_the_same_as(configured)
+        yield embedding_of(item, carrier, item.model if same else found.model_name(carrier), is_configured=same)
+
+
+def _require_one(found: _Resolving, table: TableConfig, item: EmbeddingConfig, carriers: list[Carrier]) -> Making:
+    """What the file says. Raise Refused when none of the carriers is made like that."""
+    model = found.config.models[item.model] if item.model else None
+    configured = making(item, model, None if item.vector or model is None else found.fingerprint(item.model or ""))
+    if not any(carrier.making.makes_the_same_as(configured) for carrier in carriers):
+        held = " and ".join(f"{carrier.property_name} (by {carrier.making.name})" for carrier in carriers)
+        raise Refused(
+            f"the settings of {table.label}.{item.property_name} make other vectors than those under {held}; nothing"
+            " was written",
+            next_step="put the settings of one of them back, its model, text and prompts",
+        )
+    return configured
+
+
+def embedding_of(
+    item: EmbeddingConfig, carrier: Carrier, model: str | None, *, is_configured: bool
+) -> CarriedEmbedding:
+    """An embedding as a carrier holds it. model: its name in the configuration. is_configured: the file says so too."""
+    own = {name: getattr(item, name) for name in EmbeddingConfig.model_fields}
+    made = carrier.making
+    if not is_configured:
+        text = parse_template(made.text) if made.text is not None else item.text  # of ready vectors: only shown
+        own |= {"text": text, "vector": made.vector}
+    own |= {"model": model}
+    standing = Standing(carrier.live, carrier.complete, carrier.marked)
+    return CarriedEmbedding.model_construct(None, **own, on=carrier.property_name, stands=standing)

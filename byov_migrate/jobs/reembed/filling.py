@@ -1,0 +1,257 @@
+"""Vectors of another model under the spare property, for records that stay as they are.
+
+    index on the spare property  ──►  state and scope, at once  ──►  rows against their records: a vector each
+                                                                └──►  a sync now and then: both kinds stay current
+
+While it goes on searches use the live vectors. A run that is killed is simply run again: what has its vector is left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+from byov_migrate.config import Config
+from byov_migrate.errors import ConfigurationError, Refused, Retriable
+from byov_migrate.jobs.carriers import as_carried, embedding_of
+from byov_migrate.jobs.moving import Extent, move, prepare, settled
+from byov_migrate.jobs.opening import Ends, opened
+from byov_migrate.jobs.pipeline import Totals
+from byov_migrate.jobs.ranges import PAGE_ROWS_EMBEDDED, range_pages
+from byov_migrate.jobs.reembed.choosing import Meant, carriers_of, newest, to_embed
+from byov_migrate.jobs.surroundings import Surroundings
+from byov_migrate.jobs.sync import Asked, SyncResult, sync_tables
+from byov_migrate.jobs.sync_start import rows_of, where_it_begins
+from byov_migrate.jobs.table_work import Models, TableWork
+from byov_migrate.jobs.write_planner import WritePlanner
+from byov_migrate.records import KeyRange, KeyText, Page, Row
+from byov_migrate.state.carriers import Carrier, Making, live_one
+from byov_migrate.state.scope import APPLY, REEMBED, embedding_fields
+from byov_migrate.target import provision
+from byov_migrate.target.wire import Index
+
+SYNC_EVERY_S = 300.0
+"""The run lock is held for as long as embedding takes, so that no other sync can come in."""
+DROP = "byov-migrate reembed drop"
+
+
+@dataclass(frozen=True, slots=True)
+class TableReembed:
+    """One embedding. vectors: under `carrier` now; live_vectors: under `live`, which searches use.
+
+    synced: records that the syncs in between wrote. rejects: of the table, not accepted.
+    """
+
+    table: str
+    label: str
+    embedding: str
+    live: str
+    live_model: str
+    live_vectors: int
+    carrier: str
+    model: str
+    vectors: int
+    rejects: int
+    rejected_new: int
+    texts: int
+    tokens: int
+    synced: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReembedResult:
+    """One result an embedding, in the order of the configuration."""
+
+    embeddings: tuple[TableReembed, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """3 when this run rejected rows that were not rejected before."""
+        return 3 if any(item.rejected_new for item in self.embeddings) else 0
+
+
+def reembed(
+    config: Config,
+    *,
+    model: str | None = None,
+    table: str | None = None,
+    embedding: str | None = None,
+    surroundings: Surroundings | None = None,
+) -> ReembedResult:
+    """Fill a second set of vectors beside the one that searches use, and keep both current.
+
+    model: the name of a model in the configuration; by default every embedding whose settings were edited. table: name
+    or label, embedding: its property, where there are several.
+
+    Raise ConfigurationError for names that are not known, Refused before the backfill is complete, when there is
+    nothing to do or when another re-embedding is under way; as `sync` otherwise.
+    """
+    around = surroundings or Surroundings()
+    with opened(config, "reembed", around) as before:
+        wanted = to_embed(config, before.state, model, table, embedding)
+        if not wanted:
+            raise Refused("the stored vectors are those of the configuration; there is nothing to embed anew")
+        for one, made in wanted:
+            _begin(before, one, made, carriers_of(config, before.state, one))
+        ends = replace(before, config=as_carried(config, before.state.carriers))
+        models = Models(ends.config, around.log)
+        filled = tuple(_Filling(ends, models, one).result() for one, _ in wanted)
+        result = ReembedResult(filled)
+        ends.finish(result.exit_code, {item.table: dataclasses.asdict(item) for item in filled})
+    return result
+
+
+def _begin(ends: Ends, one: Meant, made: Making, carriers: list[Carrier]) -> None:
+    """Make the index and let the state know of it, unless that was done before."""
+    live = live_one(carriers)
+    if len(carriers) > 1:
+        if not made.makes_the_same_as(newest(carriers).making):
+            held = " and ".join(f"{item.property_name} by {item.making.name}" for item in carriers)
+            raise Refused(f"{one} has two sets of vectors already: {held}", next_step=DROP)
+        return
+    if made.makes_the_same_as(live.making):
+        raise Refused(f"the vectors of {one} are made by {live.making.name} already; there is nothing to embed anew")
+    _require_ready(ends, one, live, made)
+    spare = (
+        one.embedding.spare_property
+        if live.property_name == one.embedding.property_name
+        else one.embedding.property_name
+    )
+    carrier = Carrier(one.embedding.property_name, spare, made, live=False, complete=False, marked=False)
+    item = embedding_of(one.embedding, carrier, made.model, is_configured=False)
+    _make_index(ends, one, spare, _dimension(ends, one, made))
+    fields = embedding_fields(one.table.name, item, made.fingerprint)
+    ends.state.carriers.begin(one.table.name, carrier, fields)
+    ends.note("reembed", table=one.table.name, live=live.property_name, beside=spare, model=made.name)
+
+
+def _require_ready(ends: Ends, one: Meant, live: Carrier, made: Making) -> None:
+    """Raise Refused when the records do not have the property yet, or when their text would have to change."""
+    where_it_begins(ends.state, one.table.name)
+    if ends.state.scope.applying(one.table.name):
+        raise Refused(f"the records of {one.table.label} lag behind changed settings", next_step=APPLY)
+    stored = ends.state.scope.fields()
+    has_spare = stored.get(f"tables[{one.table.name}].embeddings[{one.embedding.property_name}].spare", True)
+    if not (one.embedding.spare and has_spare):
+        raise Refused(
+            f"the records of {one.table.label} have no property {one.embedding.spare_property} that could carry other"
+            " vectors",
+            next_step=f"spare = true for {one.embedding.property_name}, then {APPLY}, then {REEMBED}",
+        )
+    if one.embedding.send_text and made.text != live.making.text:
+        raise Refused(
+            f"{one} is sent as text too, and the records hold the text of the old template",
+            next_step="give the new text an embedding with a property of its own",
+        )
+
+
+def _dimension(ends: Ends, one: Meant, made: Making) -> int:
+    if made.vector is None:
+        return Models(ends.config, ends.around.log).identity(made.model or "").dimension
+    alone = one.table.model_copy(update={"embeddings": (one.embedding,)})
+    [found] = ends.reader(alone, {}).dimensions
+    if found is None:
+        raise ConfigurationError(f"{one.table.name}.{made.vector} holds no vector, so their dimension is unknown")
+    return found
+
+
+def _make_index(ends: Ends, one: Meant, carrier: str, dimension: int) -> None:
+    """An index without a vector; after a drop the server may take a while to remove what it held.
+
+    One that is there belongs to a state that was lost: the property is ours, and nobody knows what made its vectors.
+    """
+    place = (one.table.label, carrier)
+    for index in ends.patience.retry(ends.wire.indexes):
+        if (index.label, index.property_name) == place and ends.patience.retry(partial(ends.wire.count_vectors, index)):
+            ends.note("index-removed", table=one.table.name, property=carrier, because="a lost state left it")
+            ends.patience.retry(partial(provision.delete_index, ends.wire, index))
+    [index] = provision.ensure_indexes(ends.wire, ends.patience, one.table.label, {carrier: dimension})
+    ends.patience.retry(lambda: _require_empty(ends, one, index))
+
+
+def _require_empty(ends: Ends, one: Meant, index: Index) -> None:
+    held = ends.wire.count_vectors(index)
+    if held:
+        raise Retriable(
+            f"{one.table.label}.{index.property_name} still holds {held:,} vectors of an index that is gone"
+        )
+
+
+class _Filling:
+    """Fills one carrier."""
+
+    def __init__(self, ends: Ends, models: Models, one: Meant) -> None:
+        self._ends = ends
+        self._models = models
+        self._names = one.names
+        self._entry = ends.config.table(one.table.name)
+        carriers = ends.state.carriers.of(*one.names)
+        self._live, self._new = live_one(carriers), next(item for item in carriers if not item.live)
+        self._at: KeyText | None = None
+        self._done = False
+        self._totals = Totals()
+        self._synced = 0
+
+    def result(self) -> TableReembed:
+        """Fill it to its end, with syncs in between and one at the end. Raise Interrupted after a stop."""
+        ends, began = self._ends, self._ends.around.monotonic()
+        self._sync()
+        while not self._done:
+            self._fill_for_a_while()
+            self._sync()
+        ends.state.carriers.complete(self._entry.name, self._new.property_name)
+        name, ledger = self._entry.name, ends.state.ledger
+        return TableReembed(
+            table=name,
+            label=self._entry.label,
+            embedding=self._new.embedding,
+            live=self._live.property_name,
+            live_model=self._live.making.name,
+            live_vectors=ledger.count_vectors(name, self._live.property_name),
+            carrier=self._new.property_name,
+            model=self._new.making.name,
+            vectors=ledger.count_vectors(name, self._new.property_name),
+            rejects=ledger.count_rejects(name),
+            rejected_new=self._totals.rejected_new,
+            texts=self._totals.texts,
+            tokens=self._totals.tokens,
+            synced=self._synced,
+            seconds=ends.around.monotonic() - began,
+        )
+
+    def _sync(self) -> None:
+        """Bring all tables up to date, as cron would; where changes cannot be told from the rest nobody does."""
+        try:
+            done: SyncResult = sync_tables(self._ends, self._ends.config.entries, self._models, Asked())
+        except ConfigurationError as error:
+            self._ends.note("not-synced", because=str(error))
+            return
+        self._synced += sum(table.changes for table in done.tables)
+
+    def _fill_for_a_while(self) -> None:
+        ends = self._ends
+        work = prepare(ends, self._entry, self._models, lazily=True)
+        chosen = settled(ends, work)
+        planner = WritePlanner(work, ends.state, chosen.delivery.fetch, chosen.unique, vectors_only=True)
+        name, new = self._entry.name, self._new.property_name
+        rows = ends.state.ledger.count_vectors(name, self._live.property_name)
+        extent = Extent(rows, ends.state.ledger.count_vectors(name, new), rows_of(ends.state, name))
+        totals, _ = move(chosen, planner.pages(self._some(work)), extent)
+        self._totals.texts += totals.texts
+        self._totals.tokens += totals.tokens
+        self._totals.rejected_new += totals.rejected_new
+
+    def _some(self, work: TableWork) -> Iterator[Page]:
+        """Rows from where the last part ended, until it is time for a sync."""
+        ends = self._ends
+        until = ends.around.monotonic() + SYNC_EVERY_S
+        rest = KeyRange(0, None, None, self._at)
+        for page in range_pages(work.reader, rest, PAGE_ROWS_EMBEDDED, ends.patience):
+            yield Page(tuple(row for row in page.rows if isinstance(row, Row)), None)  # a sync has seen the rejected
+            self._at = page.position.upto if page.position else self._at
+            if ends.around.monotonic() > until:
+                return
+        self._done = not ends.around.stop.is_set()
