@@ -22,6 +22,14 @@ Html = Annotated[Path | None, typer.Option("--html", help="Write the evidence th
 StopAfter = Annotated[int | None, typer.Option("--stop-after", min=1, help="End once so many differences are found.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Forget what a killed verify has read.")]
 
+Candidate = Annotated[
+    bool,
+    typer.Option("--candidate", help="Then compare what the vectors that searches do not use find with the others."),
+]
+Queries = Annotated[
+    Path | None, typer.Option("--queries", metavar="FILE", help="Compare a candidate by these queries too, one a line.")
+]
+
 
 @with_options
 def verify(
@@ -31,6 +39,8 @@ def verify(
     html: Html = None,
     stop_after: StopAfter = None,
     restart: Restart = False,
+    candidate: Candidate = False,
+    queries: Queries = None,
 ) -> None:
     """Prove that the target equals the source; differences end 5."""
     from byov_migrate.report import results
@@ -43,7 +53,8 @@ def verify(
 
         config = options.load()
         _require_ready(html)
-        found.append(jobs.verify(config, skip=skip or (), stop_after=stop_after, restart=restart, surroundings=around))
+        asked: Any = {"stop_after": stop_after, "restart": restart, "candidate": candidate, "queries": queries}
+        found.append(jobs.verify(config, skip=skip or (), surroundings=around, **asked))
         _write(found[0], out)
         _show(config, found[0], html, around)
         return found[0]

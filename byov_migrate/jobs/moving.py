@@ -9,6 +9,7 @@ from functools import cache
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import Refused
 from byov_migrate.jobs import table_work
+from byov_migrate.jobs.accepting import Place, accept_source, accept_target
 from byov_migrate.jobs.carriers import making
 from byov_migrate.jobs.documents import Composer
 from byov_migrate.jobs.embedding import Embedder, EmbeddingPlan
@@ -102,18 +103,20 @@ def looked_at(ends: Ends, table: TableConfig, models: Models, *, lazily: bool) -
 
 
 def prepare(
-    ends: Ends, table: TableConfig, models: Models, *, lazily: bool = False, accept_source: bool = False
+    ends: Ends, table: TableConfig, models: Models, *, lazily: bool = False, accept: Place | None = None
 ) -> TableWork:
     """Check everything that can be checked, then claim the label: a refusal comes before the first write.
 
-    lazily: models are loaded when there is something to embed. accept_source: database and columns are taken as they
-    are now, and it is said what they were.
+    lazily: models are loaded when there is something to embed. accept: what is taken as it is now, with a word on what
+    it was.
     """
     _note_digest(ends)
     seen = looked_at(ends, table, models, lazily=lazily)
     reader, plans = seen.reader, seen.plans
-    if accept_source:
-        _accept_source(ends, table, reader)
+    if accept == "source":
+        accept_source(ends, table, reader)
+    elif accept == "target":
+        accept_target(ends, table, seen.places.get("target.project"))
     fields = table_work.settle_scope(ends.state, table, reader, plans, seen.places, ends.links)
     indexes = table_work.occupy(ends.wire, ends.patience, ends.state, table, plans, ends.source_name(table))
     if indexes:
@@ -148,16 +151,6 @@ def _note_digest(ends: Ends) -> None:
     noted = ends.state.runs.events(ends.state.store.run or "")
     if not any(event["action"] == "plan-digest" and event["fields"].get("digest") == digest for event in noted):
         ends.note("plan-digest", digest=digest)
-
-
-def _accept_source(ends: Ends, table: TableConfig, reader: TableReader) -> None:
-    fields = {
-        "source.system": ends.system,
-        "source.database": ends.source_identity.database,
-        f"tables[{table.name}].schema": dict(reader.shape.signatures),
-    }
-    for field, (old, new) in ends.state.scope.reidentify(fields).items():
-        ends.note("accepted", field=field, old=old, new=new)
 
 
 @dataclass(frozen=True, slots=True)

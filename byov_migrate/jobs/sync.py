@@ -12,10 +12,11 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import cast, get_args
 
 from byov_migrate.config import Config, Entry
 from byov_migrate.errors import ConfigurationError
+from byov_migrate.jobs.accepting import Place
 from byov_migrate.jobs.changes import Findings, Surveyor
 from byov_migrate.jobs.linking import LinkResult, link_all
 from byov_migrate.jobs.moving import Extent, Mover, move, prepare, settled
@@ -42,22 +43,22 @@ from byov_migrate.source import Strategy
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a sync was asked for. accept: "source" after the database was moved or failed over."""
+    """What a sync was asked for. accept: the end that was moved, or failed over."""
 
     full: bool = False
     confirm_deletes: bool = False
-    accept: Literal["source"] | None = None
+    accept: Place | None = None
     stored_only: bool = False  # rows that have no record are left to the backfill
     command: str = "sync"
 
 
 def _asked_for(*, full: bool, confirm_deletes: bool, accept: str | None) -> Asked:
     """Raise ConfigurationError for what does not go together."""
-    if accept not in (None, "source"):
-        raise ConfigurationError(f'--accept {accept}: only "source" can be accepted')
+    if accept not in (None, *get_args(Place)):
+        raise ConfigurationError(f'--accept {accept}: "source" or "target" can be accepted')
     if accept and not full:
         raise ConfigurationError("--accept is for sync --full: after a move every row has to be compared")
-    return Asked(full, confirm_deletes, "source" if accept else None)
+    return Asked(full, confirm_deletes, cast("Place | None", accept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ def sync(
     """Bring RushDB up to the source's state of now.
 
     full: read and compare every row, and look for deletes. confirm_deletes: delete, however many rows are gone.
-    accept: "source", with full, after the database was moved, failed over or altered. models: to be kept loaded from
+    accept: with full, "source" after the database was moved, failed over or altered, "target" after the project was
+    moved. models: to be kept loaded from
     one sync to the next.
 
     Raise Refused before the backfill is complete or when the source is another one, ConsentNeeded at a ceiling,
@@ -148,9 +150,9 @@ def sync_table(ends: Ends, table: Entry, models: Models, asked: Asked, *, stirre
     Raise as `sync`.
     """
     began = ends.around.monotonic()
-    work = prepare(ends, table, models, lazily=True, accept_source=asked.accept is not None)
+    work = prepare(ends, table, models, lazily=True, accept=asked.accept)
     since = where_it_begins(ends.state, table.name)
-    require_as_new(ends.session, since, ends.patience, accepted=asked.accept is not None)
+    require_as_new(ends.session, since, ends.patience, accepted=asked.accept == "source")
     if _has_hidden_unsettled(ends, work) or ends.state.scope.applying(table.name):
         asked = dataclasses.replace(asked, full=True)
     strategy = None if asked.full else choose_strategy(work.reader, since, rows_of(ends.state, table.name))
@@ -160,7 +162,7 @@ def sync_table(ends: Ends, table: Entry, models: Models, asked: Asked, *, stirre
         ends.around.log("sync-slow", table=table.name, because=strategy.warning)
     sweep = stirred or asked.full or is_sweep_due(since, table.sweep_every, ends.around.clock())
     with Surveyor(work.reader, ends.state, ends.patience).survey(
-        since, strategy, sweep=sweep, follows=asked.accept is None
+        since, strategy, sweep=sweep, follows=asked.accept != "source"
     ) as findings:
         if table.unused == "keep" and table.distinct is not None:
             findings.gone.clear()

@@ -13,6 +13,8 @@ from byov_migrate.errors import DifferencesFound, MigrationError, PersonNeeded
 if TYPE_CHECKING:
     from byov_migrate.jobs.repair import RepairResult, TableRepair
     from byov_migrate.jobs.verify import SampleProof, TableVerification, Verification
+    from byov_migrate.jobs.verify.ranking import Agreement
+    from byov_migrate.jobs.verify.results import Compared
 
 SHOWN = 5
 _TIERS: Mapping[str, tuple[str, ...]] = {
@@ -28,6 +30,9 @@ def print_verify(result: Verification) -> None:
     """A block a table: what was compared, each tier's verdict, what is behind, the first differences by key."""
     for table in result.tables:
         for line in _lines(table, result):
+            print(line)
+    for compared in result.candidates:
+        for line in _compared_lines(compared, result):
             print(line)
 
 
@@ -63,6 +68,42 @@ def _proof(proof: SampleProof) -> str:
     if proof.recall is not None:
         parts.append(f"the index finds {proof.recall:.0%} of the ten nearest")
     return f"{proof.property_name}: {'; '.join(parts) or 'nothing to ask with'}"
+
+
+def _compared_lines(compared: Compared, result: Verification) -> Iterator[str]:
+    """A line for what it was asked by, the first with how far its vectors are proved."""
+    asked = {"rows": compared.rows, "queries": compared.queries}
+    told = [f"{found.asked:,} {what}: {_agreement(found)}" for what, found in asked.items() if found is not None]
+    proved = f"; {_proved(compared, result)}"
+    for line in told or [f"{compared.label}.{compared.embedding}: nothing to ask with"]:
+        yield f"{_contest(compared)}, {line}{proved}"
+        proved = ""
+
+
+def _contest(compared: Compared) -> str:
+    """By the models' names, and by properties where the configuration has one name for both."""
+    if compared.model == compared.live_model:
+        return f"{compared.model} ({compared.candidate}) against {compared.live_model} ({compared.live})"
+    return f"{compared.model} against {compared.live_model}"
+
+
+def _agreement(found: Agreement) -> str:
+    parts = [f"same top 1 in {_percent(found.same_first)}", f"overlap of top 10 {10 * found.overlap:.1f} of 10"]
+    parts += [f"what both find moves {found.rank_change:.1f} places"] if found.rank_change is not None else []
+    parts += [f"the index finds {_percent(found.recall)} of the ten nearest"] if found.recall is not None else []
+    return ", ".join(parts)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _proved(compared: Compared, result: Verification) -> str:
+    vectors = f"{compared.vectors:,} vectors"
+    if "vectors" in result.skipped:
+        return f"{vectors} not proved"
+    differ = sum(table.counts["vectors"] for table in result.tables if table.label == compared.label)
+    return f"{vectors}, differences above" if differ else f"all {vectors} proved"
 
 
 def _first_keys(table: TableVerification) -> Iterator[str]:

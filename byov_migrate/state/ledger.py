@@ -87,6 +87,13 @@ class Ledger:
             found: str | None = connection.execute(query).scalar_one_or_none()
         return found
 
+    def some_ids(self, table: str, limit: int) -> list[str]:
+        """RushDB ids of a table's stored records, at most so many."""
+        columns = schema.ledger.c
+        query = select(columns.record_id).where(columns.table_name == table).order_by(columns.key).limit(limit)
+        with self._store.reading() as connection:
+            return list(connection.execute(query).scalars())
+
     def count_records(self, table: str) -> int:
         """How many records of a table are proved to be stored."""
         return self._count(select(func.count()).where(schema.ledger.c.table_name == table))

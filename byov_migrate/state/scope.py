@@ -54,6 +54,7 @@ _PLACE_FIELDS: Mapping[str, ChangeClass] = {
 _SOURCE_FIELDS = ("source.system", "source.database")
 """With the types of columns: what a person may accept as it is now, with a full pass over every row."""
 ACCEPT_SOURCE = "byov-migrate sync --full --accept source"
+ACCEPT_TARGET = "byov-migrate sync --full --accept target"
 APPLY = "byov-migrate backfill --apply"
 REEMBED = "byov-migrate reembed"
 _APPLYING = "applying"
@@ -122,7 +123,7 @@ def next_step(differences: Sequence[Difference]) -> str:
     if classes == {"apply"}:
         return f"{APPLY}, after byov-migrate plan, which shows what it would do"
     if not all(map(_is_of_source, (item for item in differences if item.change == "re-identify"))):
-        return "use the key of the project that holds the records"
+        return f"use the key of the project that holds the records; if that was moved: {ACCEPT_TARGET}"
     if "apply" in classes:
         return f"{ACCEPT_SOURCE} with the old settings, then {APPLY} with the new ones"
     return ACCEPT_SOURCE

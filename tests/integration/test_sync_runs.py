@@ -477,7 +477,7 @@ def test_an_accepted_move_of_the_source_is_a_full_pass(moved: SyncRig) -> None:
     with pytest.raises(ConfigurationError, match="--full"):
         moved.sync(accept="source")
     with pytest.raises(ConfigurationError, match="--accept"):
-        moved.sync(full=True, accept="target")
+        moved.sync(full=True, accept="project")
 
 
 def test_changed_by_is_used_when_it_is_asked_for(rig: SyncRig) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, get_args
@@ -24,12 +24,14 @@ from byov_migrate.jobs.reading import Reading, reading
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.sync_start import rows_of
 from byov_migrate.jobs.table_work import Models
+from byov_migrate.jobs.verify.candidate import ROWS, Contest, Pair, pairs_of, read_queries
 from byov_migrate.jobs.verify.coming import wait_for_replica
 from byov_migrate.jobs.verify.judging import Judge, Verdict
 from byov_migrate.jobs.verify.links import LinkProof, link_proofs
 from byov_migrate.jobs.verify.looks import Looker
 from byov_migrate.jobs.verify.reading_sides import Pace, lister, read_source, read_target
 from byov_migrate.jobs.verify.results import (
+    Compared,
     SampleProof,
     TableVerification,
     Verification,
@@ -50,11 +52,16 @@ Drawn: TypeAlias = "Future[list[Row | Rejected]]"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a verify is to do. skip: tiers to leave out. stop_after: so many differences are enough."""
+    """What a verify is to do. skip: tiers to leave out. stop_after: so many differences are enough.
+
+    candidate: compare the vectors that searches do not use with those that they do. queries: by these too.
+    """
 
     skip: tuple[Tier, ...] = ()
     stop_after: int | None = None
     restart: bool = False
+    candidate: bool = False
+    queries: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -70,6 +77,12 @@ def _wanted(skip: Sequence[str], stop_after: int | None, *, restart: bool) -> Wa
     return Wanted(tuple(tier for tier in TIERS if tier in skip), stop_after, restart)
 
 
+def _with_candidate(wanted: Wanted, queries: Path | None, *, candidate: bool) -> Wanted:
+    if queries is not None and not candidate:
+        raise ConfigurationError("--queries compares a candidate with the live vectors; it needs --candidate")
+    return replace(wanted, candidate=candidate, queries=read_queries(queries) if queries else ())
+
+
 def scratch_path(state: Path) -> Path:
     """Where a verify keeps what it has read."""
     return state.with_name(f"{state.name}.verify")
@@ -81,25 +94,31 @@ def verify(
     skip: Sequence[str] = (),
     stop_after: int | None = None,
     restart: bool = False,
+    candidate: bool = False,
+    queries: Path | None = None,
     surroundings: Surroundings | None = None,
 ) -> Verification:
     """Compare every row with its record, every vector with the one that was sent.
 
     skip: parts to leave out, of rows, values, vectors, links, text. stop_after: so many differences are enough.
-    restart: forget what a killed verify has read.
+    restart: forget what a killed verify has read. candidate: afterwards compare what a second set of vectors finds with
+    what the live one finds, for each embedding that has two, by rows of the table. queries: a file with a query a line,
+    to compare by these too.
 
     Writers and syncs may go on meanwhile: what the next sync takes care of is counted as behind and is no difference.
     A verify that is killed goes on where it was, for a day. Raise ConfigurationError for a part that is none, Refused
-    when there is no state, or when model or ends are others than the state's; Interrupted after a stop; Unavailable
-    while another verify of this state is at work.
+    when there is no state, when model or ends are others than the state's, or when there is no candidate to compare;
+    Interrupted after a stop; Unavailable while another verify of this state is at work.
     """
-    around, chosen = surroundings or Surroundings(), _wanted(skip, stop_after, restart=restart)
+    around = surroundings or Surroundings()
+    chosen = _with_candidate(_wanted(skip, stop_after, restart=restart), queries, candidate=candidate)
     with reading(config, around) as ends:
+        pairs = pairs_of(ends) if candidate else ()
         path = scratch_path(config.state_path)
         identity = _identity(ends, chosen)
         opened = Comparison.opened(path, config.state_path, identity, around.clock(), restart=chosen.restart)
         with translated(path), opened as comparison:
-            run = _Run(ends, chosen, comparison, Models(config, around.log), around)
+            run = _Run(ends, chosen, comparison, Models(ends.config, around.log), around, pairs)
             result = run.verification()
         remove_scratch(path)
         ends.state.reports.keep("verify", to_report(result))
@@ -128,12 +147,16 @@ class _Run:
     comparison: Comparison
     models: Models
     around: Surroundings
+    pairs: Sequence[Pair]
 
     def verification(self) -> Verification:
         began = self.around.monotonic()
         tables: list[TableVerification] = []
         stopped = False
         subjects = {table.label: examine(self.ends, table, self.models) for table in self.ends.config.entries}
+        contests = [
+            Contest(pair, subjects[pair.label], self.models, self.around, self.asked.queries) for pair in self.pairs
+        ]
         proofs = link_proofs(self.ends.links, subjects, self.comparison.connection)
         for number, subject in enumerate(subjects.values()):
             if not stopped:
@@ -141,9 +164,18 @@ class _Run:
                 tables.append(found)
         if not stopped and "links" not in self.asked.skip:
             tables = [self._with_links(table, proofs) for table in tables]
+        candidates = () if stopped else tuple(self._compared(contest, list(subjects)) for contest in contests)
         seconds = self.around.monotonic() - began
         state_id = self.ends.state.runs.state_id
-        return Verification(state_id, self.comparison.began, seconds, self.asked.skip, stopped, tuple(tables))
+        told = (self.comparison.began, seconds, self.asked.skip, stopped, tuple(tables), candidates)
+        return Verification(state_id, *told)
+
+    def _compared(self, contest: Contest, labels: Sequence[str]) -> Compared:
+        """By rows that nobody chose."""
+        subject = contest.subject
+        number = labels.index(subject.table.label)
+        comparison = self.comparison.at(number, subject.table.name, subject.properties)
+        return contest.compared([position for _, position in comparison.sample(ROWS)])
 
     def _with_links(self, table: TableVerification, proofs: Sequence[LinkProof]) -> TableVerification:
         """A table's proof, with that of the links that lead from it."""

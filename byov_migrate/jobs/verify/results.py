@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from byov_migrate.errors import ConfigurationError, DifferencesFound
+from byov_migrate.jobs.verify.ranking import Agreement
 from byov_migrate.state.comparison import KINDS, Difference, Kind
 
 FORMAT = 1
@@ -57,8 +58,31 @@ class TableVerification:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """The vectors of one embedding that searches do not use, the candidate, against those that they do.
+
+    live, candidate: the properties. live_model, model: what made their vectors. vectors: how many the candidate has, as
+    the state knows. rows, queries: by which both were asked; None when there was nothing to ask with.
+    """
+
+    table: str
+    label: str
+    embedding: str
+    live: str
+    live_model: str
+    candidate: str
+    model: str
+    vectors: int
+    rows: Agreement | None
+    queries: Agreement | None
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
-    """The whole proof. skipped: tiers that were left out. stopped: ended early, as asked, with differences."""
+    """The whole proof. skipped: tiers that were left out. stopped: ended early, as asked, with differences.
+
+    candidates: how they compare, when that was asked for; no difference.
+    """
 
     state_id: str
     began: float
@@ -66,6 +90,7 @@ class Verification:
     skipped: tuple[str, ...]
     stopped: bool
     tables: tuple[TableVerification, ...] = field(default=())
+    candidates: tuple[Compared, ...] = ()
 
     @property
     def counts(self) -> dict[Kind, int]:
@@ -93,6 +118,7 @@ def to_report(result: Verification) -> dict[str, Any]:
         "skipped": list(result.skipped),
         "stopped": result.stopped,
         "tables": [_table_report(table) for table in result.tables],
+        "candidates": [_candidate_report(compared) for compared in result.candidates],
     }
 
 
@@ -123,6 +149,30 @@ def _table_report(table: TableVerification) -> dict[str, Any]:
             }
             for proof in table.proofs
         ],
+    }
+
+
+def _candidate_report(compared: Compared) -> dict[str, Any]:
+    return {
+        "table": compared.table,
+        "label": compared.label,
+        "embedding": compared.embedding,
+        "live": {"property": compared.live, "model": compared.live_model},
+        "candidate": {"property": compared.candidate, "model": compared.model, "vectors": compared.vectors},
+        "rows": _agreement_report(compared.rows),
+        "queries": _agreement_report(compared.queries),
+    }
+
+
+def _agreement_report(found: Agreement | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "asked": found.asked,
+        "same_top_1": found.same_first,
+        "overlap_at_10": found.overlap,
+        "rank_change": found.rank_change,
+        "recall_at_10": found.recall,
     }
 
 

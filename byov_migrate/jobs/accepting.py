@@ -1,0 +1,61 @@
+"""The same migration at another place: a person has said so, and it is told what was before.
+
+source   database and types of columns are taken as they are now; every row is compared afterwards
+target   the project is, if it holds our markers, and the known records under their ids
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from byov_migrate.config import TableConfig
+from byov_migrate.errors import Refused
+from byov_migrate.jobs.opening import Ends
+from byov_migrate.source import TableReader
+from byov_migrate.target import provision
+
+Place: TypeAlias = Literal["source", "target"]
+SAMPLE = 500
+SHARE_FOUND = 0.5
+"""Of the sampled records: some may have been deleted; after an import into another project none has its id."""
+
+
+def accept_source(ends: Ends, table: TableConfig, reader: TableReader) -> None:
+    """Take the source as it is now."""
+    fields = {
+        "source.system": ends.system,
+        "source.database": ends.source_identity.database,
+        f"tables[{table.name}].schema": dict(reader.shape.signatures),
+    }
+    _take(ends, fields)
+
+
+def accept_target(ends: Ends, table: TableConfig, project: str | None) -> None:
+    """Take the project behind the key, if it is the old one at another place.
+
+    project: its id, None where it has no index that tells. Raise Refused, with nothing written, when the label's marker
+    is not this state's, or when the records are not those that the state knows.
+    """
+    marker = provision.marker_of(ends.wire, ends.patience, table.label)
+    if project is None or marker is None or marker.state != ends.state.runs.state_id:
+        raise Refused(
+            f"the project behind the key does not hold the records of {table.label} that this state wrote; nothing"
+            " written",
+            next_step="use the key of the project that does",
+        )
+    known = ends.state.ledger.some_ids(table.name, SAMPLE)
+    found, _ = ends.patience.retry(
+        lambda: ends.wire.find(table.label, {"$id": {"$in": known}}, limit=max(len(known), 1))
+    )
+    if len(found) < SHARE_FOUND * len(known):
+        raise Refused(
+            f"of {len(known):,} records of {table.label} that this state knows {len(found):,} are there under their"
+            " ids: they were imported anew, not moved; nothing written",
+            next_step=f"move {ends.config.state_path.name} away, keep the hash key, then byov-migrate adopt",
+        )
+    _take(ends, {"target.project": project})
+
+
+def _take(ends: Ends, fields: dict[str, Any]) -> None:
+    for field, (old, new) in ends.state.scope.reidentify(fields).items():
+        ends.note("accepted", field=field, old=old, new=new)
