@@ -42,6 +42,9 @@ def _lines(table: TableVerification, result: Verification) -> Iterator[str]:
     for tier in _TIERS:
         yield f"  {tier:<9}{_tier(tier, table, result)}"
     yield from (f"  sample   {_proof(proof)}" for proof in table.proofs)
+    if table.adopted and "vectors" not in result.skipped:
+        since = "compared with what RushDB held when the state was rebuilt"
+        yield f"  adopted  {table.adopted:,} vectors are {since}, not with what was sent"
     if behind := [f"{kind} {count:,}" for kind, count in table.behind.items() if count]:
         yield f"  behind   {', '.join(behind)}: the next sync takes care of them"
     if table.properties:

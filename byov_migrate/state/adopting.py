@@ -47,6 +47,10 @@ _ADD_VECTORS = f"""
 INSERT INTO state.vector (table_name, property, key, text_hash, score_0, score_1, score_2)
 SELECT :name, c.property, a.key, c.mark, {_SCORES} {_VECTORS}
 """
+_ADD_ADOPTED = f"""
+INSERT INTO state.adopted (table_name, property, key)
+SELECT :name, c.property, a.key {_VECTORS} AND ({_FROM_SOURCE}) IS NOT TRUE
+"""
 _COUNT_VECTORS = f"""
 SELECT c.property, count(*), count(*) FILTER (WHERE ({_FROM_SOURCE}) IS NOT TRUE) {_VECTORS} GROUP BY c.property
 """
@@ -140,6 +144,7 @@ class Adopting:
         execute("BEGIN")
         execute(_CHOOSE, self._bound)
         execute(_ADD_VECTORS, self._bound)
+        execute(_ADD_ADOPTED, self._bound)
         execute(_ADD_RECORDS, self._bound)
         for number, name in links.items():
             execute(_UNSETTLE_REFS, {**self._bound, "l": number})

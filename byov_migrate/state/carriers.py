@@ -145,7 +145,7 @@ def live_one(carriers: list[Carrier]) -> Carrier:
 
 
 def _forget(connection: Connection, table: str, property_name: str) -> None:
-    for kept in (schema.vector, schema.vector_cache, schema.carrier):
+    for kept in (schema.vector, schema.adopted, schema.vector_cache, schema.carrier):
         connection.execute(delete(kept).where(kept.c.table_name == table, kept.c.property == property_name))
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Refs, Rejected, Way
 from byov_migrate.state import edges, schema
@@ -175,8 +175,7 @@ class Journal:
             _settle_links(connection, table, stored, ids)
             _loosen_refused(connection, table, batch, ids)
             _insert_all(connection, schema.ledger, [_ledger_row(table, batch.id, item, ids) for item in stored])
-        vectors = [row for item in stored for row in _vector_rows(table, item, properties)]
-        _insert_all(connection, schema.vector, vectors)
+        _insert_vectors(connection, [row for item in stored for row in _vector_rows(table, item, properties)])
         if self._keeps_vectors:
             keep_vectors(connection, table, properties, stored)
         _forget_rejects(connection, table, [item.document.key for item in stored])
@@ -192,7 +191,7 @@ class Journal:
             for name, (text_hash, scores) in row.vectors.items()
         ]
         with self._store.writing() as connection:
-            _insert_all(connection, schema.vector, vectors)
+            _insert_vectors(connection, vectors)
             _forget_rejects(connection, table, [row.key for row in intent.rows])
             connection.execute(delete(schema.intent).where(schema.intent.c.batch == intent.batch))
 
@@ -210,7 +209,7 @@ class Journal:
             edges.loosen_around(connection, table, [row.key for row in intent.rows])
             edges.settle_refs(connection, table, {row.key: row.refs for row in intent.rows})
             _insert_all(connection, schema.ledger, records)
-            _insert_all(connection, schema.vector, vectors)
+            _insert_vectors(connection, vectors)
             _forget_rejects(connection, table, [row["key"] for row in records])
             connection.execute(delete(schema.intent).where(schema.intent.c.batch == intent.batch))
 
@@ -282,6 +281,20 @@ def _insert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]
     if rows:
         statement = replacing(table).compile(column_keys=list(rows[0]))
         connection.exec_driver_sql(str(statement), rows)
+
+
+def _insert_vectors(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Proved by what was sent, whoever vouched for the vector before."""
+    _insert_all(connection, schema.vector, rows)
+    columns = schema.adopted.c
+    if rows and connection.execute(select(columns.key).limit(1)).first():
+        here = (
+            (columns.table_name == bindparam("t"))
+            & (columns.property == bindparam("p"))
+            & (columns.key == bindparam("k"))
+        )
+        known = [{"t": row["table_name"], "p": row["property"], "k": row["key"]} for row in rows]
+        connection.execute(delete(schema.adopted).where(here), known)
 
 
 def _unsettle(connection: Connection, table: str, keys: Sequence[str], *, with_vectors: bool) -> None:

@@ -11,6 +11,7 @@ from byov_migrate.records import Known
 from byov_migrate.state import schema
 from byov_migrate.state.edges import refs_of
 from byov_migrate.state.store import KEYS_A_QUERY, Store
+from byov_migrate.state.vector_cache import READY
 
 UNSETTLED = ""
 """Stands for the hash of a record that was begun to be rewritten or deleted, and never proved."""
@@ -102,6 +103,18 @@ class Ledger:
         """How many vectors of one embedding are proved to be attached."""
         columns = schema.vector.c
         return self._count(select(func.count()).where(columns.table_name == table, columns.property == property_name))
+
+    def count_adopted(self, table: str, properties: Sequence[str]) -> int:
+        """Of these vectors those whose scores RushDB itself has told, when the state was rebuilt.
+
+        Ready ones are compared with the source's, whatever the state knows.
+        """
+        columns, vectors = schema.adopted.c, schema.vector.c
+        same = (vectors.table_name == columns.table_name) & (vectors.property == columns.property)
+        joined = schema.adopted.join(schema.vector, same & (vectors.key == columns.key))
+        here = (columns.table_name == table) & columns.property.in_(list(properties))
+        here &= vectors.text_hash.not_like(f"%{READY}")
+        return self._count(select(func.count()).select_from(joined).where(here))
 
     def count_rejects(self, table: str) -> int:
         """How many rows are rejected and not accepted."""

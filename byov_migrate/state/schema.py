@@ -76,6 +76,17 @@ vector = Table(
     sqlite_with_rowid=False,
 )
 
+# Of the vectors of an adopted state those whose scores are RushDB's own word: they prove that nothing has changed since
+# then, not that it was right. Until the vector is sent again.
+adopted = Table(
+    "adopted",
+    metadata,
+    Column("table_name", String, primary_key=True),
+    Column("property", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 # Vectors kept on this machine, so that a record can be rewritten without embedding again; only with `vectors = true`.
 vector_cache = Table(
     "vector_cache",

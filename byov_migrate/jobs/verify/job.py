@@ -294,6 +294,7 @@ def _result(
         rows=comparison.count_rows(),
         records=comparison.count_records(),
         vectors=comparison.count_marks(),
+        adopted=subject.ends.state.ledger.count_adopted(subject.table.name, subject.properties),
         counts={kind: verdict.counts[kind] for kind in KINDS},
         behind={kind: verdict.behind[kind] for kind in KINDS},
         differences=verdict.differences,

@@ -50,6 +50,7 @@ class TableVerification:
     ranges: tuple[tuple[str, str, int], ...]
     proofs: tuple[SampleProof, ...]
     links: int = 0  # that the source implies
+    adopted: int = 0  # of the vectors: compared with what RushDB itself said when the state was rebuilt
 
     @property
     def total(self) -> int:
@@ -133,6 +134,7 @@ def _table_report(table: TableVerification) -> dict[str, Any]:
         "rows": table.rows,
         "records": table.records,
         "vectors": table.vectors,
+        "adopted": table.adopted,
         "links": table.links,
         "counts": dict(table.counts),
         "behind": dict(table.behind),
