@@ -150,6 +150,7 @@ class Standing:
     live: bool = True
     complete: bool = True
     marked: bool = True
+    remembered: bool = False  # the state says how they are made, and the configuration does not
 
 
 class CarriedEmbedding(EmbeddingConfig):

@@ -6,10 +6,9 @@ must be what one of its carriers holds; the other one is kept current by what th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from byov_migrate.config import CarriedEmbedding, Config, EmbeddingConfig, ModelConfig, Standing, TableConfig
 from byov_migrate.errors import MigrationError, Refused
@@ -92,16 +91,32 @@ class _Resolving:
         if name in self.config.models and self._is(name, carrier.making):
             return name
         remembered = f"{name} of {carrier.property_name}"
-        self.added[remembered] = _model(settings)
+        self.added[remembered] = remembered_model(carrier)
         return remembered
 
     def _is(self, name: str, made: Making) -> bool:
         return made.vector is not None or self.fingerprint(name) == made.fingerprint
 
 
-def _model(settings: Mapping[str, Any]) -> ModelConfig:
-    """Checked when it was written; a directory may have gone since, which is told when it is needed."""
-    return ModelConfig.model_construct(None, **{**settings, "path": Path(settings["path"])})
+def remembered_model(carrier: Carrier) -> ModelConfig:
+    """The model that makes a carrier's vectors. Raise Refused when its files are not what they were."""
+    made = carrier.making
+    settings = dict(made.settings or {})
+    model = ModelConfig.model_construct(None, **{**settings, "path": Path(settings["path"])})
+    if made.vector is None and _fingerprint_or_none(model) != made.fingerprint:
+        raise Refused(
+            f"the vectors under {carrier.property_name} are made by {made.name} in {model.path.name}, and the files"
+            " there are not those any more, so that nobody can keep these vectors current",
+            next_step=f"put the old files back into {model.path.name}, and the new ones into a folder of their own",
+        )
+    return model
+
+
+def _fingerprint_or_none(model: ModelConfig) -> str | None:
+    try:
+        return fingerprint_of(model)
+    except MigrationError:
+        return None
 
 
 def _with_carriers(found: _Resolving, table: TableConfig, carriers: Carriers) -> TableConfig:
@@ -155,5 +170,5 @@ def embedding_of(
         text = parse_template(made.text) if made.text is not None else item.text  # of ready vectors: only shown
         own |= {"text": text, "vector": made.vector}
     own |= {"model": model}
-    standing = Standing(carrier.live, carrier.complete, carrier.marked)
+    standing = Standing(carrier.live, carrier.complete, carrier.marked, remembered=not is_configured)
     return CarriedEmbedding.model_construct(None, **own, on=carrier.property_name, stands=standing)

@@ -104,6 +104,9 @@ def status(
 def _status(config: Config, state: State, run: str | None, now: float, nowhere: int) -> Status:
     runs = state.runs.last(LAST_RUNS)
     complete = [item["ended_at"] for item in state.runs.last(1000) if _is_complete(item)]
+    synced = [since.synced_at if (since := state.cursors.of(table.name)) else None for table in config.tables]
+    if synced and (oldest := min((moment or 0.0) for moment in synced)):
+        complete.append(oldest)  # by a run that has not come to its end: a re-embedding syncs as it goes
     return Status(
         state_id=state.runs.state_id,
         tables=tuple(_table(state, table) for table in config.entries),
@@ -119,7 +122,7 @@ def _is_complete(run: Mapping[str, Any]) -> bool:
     limited = any(
         not table.get("complete", True) for table in (run["summary"] or {}).values() if isinstance(table, dict)
     )
-    return run["command"] in ("backfill", "sync") and run["exit_code"] in (0, 3) and not limited
+    return run["command"] in ("backfill", "sync", "reembed") and run["exit_code"] in (0, 3) and not limited
 
 
 def _table(state: State, table: Entry) -> TableStatus:

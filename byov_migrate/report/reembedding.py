@@ -24,6 +24,8 @@ def _filled(item: TableReembed) -> list[str]:
     ]
     if item.synced:
         lines.append(f"  {item.synced:,} changes were synced meanwhile, in both")
+    if item.not_synced:
+        lines.append(f"  not synced meanwhile: {item.not_synced}; see: byov-migrate sync --full")
     if item.rejects:
         lines.append(f"  {item.rejects:,} rows are rejected; see: byov-migrate rejects list")
     return lines

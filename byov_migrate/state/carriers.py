@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, inspect, select, update
+from sqlalchemy import Connection, insert, inspect, select, update
 
 from byov_migrate.errors import Refused
 from byov_migrate.state import schema
-from byov_migrate.state.scope import carrier_prefix
+from byov_migrate.state.forgetting import forget_carrier
 from byov_migrate.state.store import Store, replacing
 
 
@@ -96,7 +96,7 @@ class Carriers:
     def begin(self, table: str, carrier: Carrier, fields: Mapping[str, Any]) -> None:
         """A second carrier beside the live one, still empty, and what the scope says of it."""
         with self._store.writing() as connection:
-            _forget(connection, table, carrier.property_name)
+            forget_carrier(connection, table, carrier.property_name)
             _insert(connection, table, carrier, self._store.clock())
             for field, value in fields.items():
                 connection.execute(replacing(schema.scope).values(field=field, value=value))
@@ -118,16 +118,8 @@ class Carriers:
 
     def end_drop(self, table: str, carrier: Carrier) -> None:
         """Forget everything of a carrier whose index is gone."""
-        name = carrier.property_name
         with self._store.writing() as connection:
-            _forget(connection, table, name)
-            rejects = schema.reject.c
-            refused = (rejects.table_name == table) & (rejects.stage == "embed") & (rejects.column == name)
-            connection.execute(delete(schema.reject).where(refused))
-            field = schema.scope.c.field
-            connection.execute(
-                delete(schema.scope).where(field.startswith(carrier_prefix(table, name), autoescape=True))
-            )
+            forget_carrier(connection, table, carrier.property_name)
 
     def _update(self, table: str, property_name: str, **values: Any) -> None:
         columns = schema.carrier.c
@@ -142,11 +134,6 @@ def live_one(carriers: list[Carrier]) -> Carrier:
         if carrier.live:
             return carrier
     raise Refused("the state knows no vectors of this embedding", next_step="byov-migrate backfill")
-
-
-def _forget(connection: Connection, table: str, property_name: str) -> None:
-    for kept in (schema.vector, schema.adopted, schema.vector_cache, schema.carrier):
-        connection.execute(delete(kept).where(kept.c.table_name == table, kept.c.property == property_name))
 
 
 def _insert(connection: Connection, table: str, carrier: Carrier, now: float) -> None:

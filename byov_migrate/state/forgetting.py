@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from byov_migrate.state import schema
+from byov_migrate.state.scope import carrier_prefix
 from byov_migrate.state.store import Store
 
 _POSITIONS = (schema.plan, schema.key_range, schema.sync)
@@ -51,6 +52,18 @@ class Forgetting:
             _forget_reports(connection, table)
             _forget_links(connection, table)
             _forget_scope(connection, table)
+
+
+def forget_carrier(connection: Connection, table: str, property_name: str) -> None:
+    """Everything about the vectors under one property, whose index is gone or is only made now."""
+    for kept in (schema.vector, schema.adopted, schema.vector_cache, schema.carrier):
+        connection.execute(delete(kept).where(kept.c.table_name == table, kept.c.property == property_name))
+    rejects = schema.reject.c
+    refused = (rejects.table_name == table) & (rejects.stage == "embed") & (rejects.column == property_name)
+    connection.execute(delete(schema.reject).where(refused))
+    field = schema.scope.c.field
+    here = field.startswith(carrier_prefix(table, property_name), autoescape=True)
+    connection.execute(delete(schema.scope).where(here))
 
 
 def label_of(fields: Mapping[str, Any], table: str) -> str | None:

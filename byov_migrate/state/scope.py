@@ -10,6 +10,7 @@ Settings of the class *free* are not among the fields: they may change at any ti
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -130,6 +131,9 @@ def next_step(differences: Sequence[Difference]) -> str:
 
 
 def _shown(value: Any) -> str:
+    """A template of several lines on one."""
+    if isinstance(value, str) and "\n" in value:
+        return json.dumps(value, ensure_ascii=False)
     return "absent" if value is None else f"{value}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -30,9 +31,9 @@ from tests.graph_rig import GraphRig, graph_rigged
 from tests.models import make_tiny_model
 from tests.sync_rig import FILL, SyncRig, rigged
 
-ROWS = 60
-TEXTS = 55
-PAID = 50
+ROWS = int(os.environ.get("BYOV_TEST_APPLY_ROWS", "60"))
+TEXTS = ROWS - 5
+PAID = ROWS - 10
 WAYS = ("unique", "cache", "neither")
 DESCRIPTION = {"property": "description", "text": "{body}", "model": "tiny"}
 SUMMARY = {"property": "summary", "text": "{title}", "model": "tiny"}
@@ -40,10 +41,10 @@ READY = {
     "columns": ["id", "title", "pay", "status"],
     "embeddings": [{"property": "description", "vector": "embedding"}],
 }
-BODIES = """
+BODIES = f"""
 ALTER TABLE job ADD body text;
 UPDATE job SET body = CASE WHEN id > 5 THEN 'a text of its own, number ' || id END,
-               pay = CASE WHEN id > 10 THEN pay END, status = CASE WHEN id > 54 THEN 'closed' ELSE 'open' END;
+               pay = CASE WHEN id > 10 THEN pay END, status = CASE WHEN id > {ROWS - 6} THEN 'closed' ELSE 'open' END;
 """
 OURS = ("byovKey", "byovHash", "byovBatch", "byovSlice", "byovText_description", "byovText_summary")
 
@@ -104,7 +105,7 @@ CHANGES: dict[str, Change] = {
         again_neither=PAID,
         columns={**PLAIN, "pay": "pay"},
     ),
-    "where": Change({"where": ["id <= 50"]}, ["where"], deleted=10, rows="id <= 50"),
+    "where": Change({"where": [f"id <= {PAID}"]}, ["where"], deleted=10, rows=f"id <= {PAID}"),
     "deleted_when": Change({"deleted_when": "status = closed"}, ["deleted_when"], deleted=6, rows="status = 'open'"),
     "send_text": Change(
         described(send_text=True), ["embeddings[description].send_text"], updated=TEXTS, again_neither=TEXTS
@@ -329,7 +330,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "embedding gone": ({"embeddings": []}, "give the new ones a state and a label of their own"),
     "vector": (
         {"embeddings": [{"property": "description", "vector": "other"}]},
-        "there is no reembed yet",
+        "byov-migrate reembed",
     ),
 }
 

@@ -12,6 +12,7 @@ from byov_migrate import backfill, plan
 from byov_migrate.errors import ConfigurationError, ConsentNeeded, Refused
 from byov_migrate.jobs.adopt import adopt
 from byov_migrate.jobs.check import check
+from byov_migrate.jobs.evidence import gather
 from byov_migrate.jobs.models import QueryEncoder
 from byov_migrate.jobs.reembed import ReembedResult, drop, reembed, switch
 from byov_migrate.jobs.search import search
@@ -313,3 +314,14 @@ def test_vectors_that_a_lost_state_has_left_make_room(rig: SyncRig) -> None:
     [result] = filled(rig, model="new").embeddings
     assert (result.vectors, result.texts) == (TEXTS, TEXTS)
     assert differences(rig) == 0
+
+
+def test_the_evidence_names_both_models_and_what_is_withheld_once(rig: SyncRig) -> None:
+    """Each with its own fingerprint, counts and scores."""
+    filled(rig, model="new")
+    found = verify(rig.config(), surroundings=rig.around())
+    [table] = gather(rig.config(), found, surroundings=rig.around()).tables
+    told = {one.property_name: (one.model, one.dimension, one.vectors) for one in table.embeddings}
+    assert told == {"description": ("old", 4, TEXTS), "descriptionAlt": ("new", 8, TEXTS)}
+    assert len({one.fingerprint for one in table.embeddings}) == 2
+    assert [one.name for one in table.withheld] == ["description", "descriptionAlt", "body"]

@@ -50,7 +50,10 @@ def test_every_section_is_documented() -> None:
     models = {
         value.__name__ for value in vars(config).values() if isinstance(value, type) and issubclass(value, BaseModel)
     }
-    assert set(SECTIONS.values()) == models - {"BaseModel", "Section", "Secret", "LocatedSecret", "Entry", "End"}
+    assert set(SECTIONS.values()) == models - {
+        *("BaseModel", "Section", "Secret", "LocatedSecret"),
+        *("Entry", "End", "CarriedEmbedding"),  # of the program, never of a file
+    }
 
 
 @pytest.mark.parametrize(("heading", "name"), SECTIONS.items())

@@ -13,17 +13,24 @@ import pytest
 
 from byov_migrate.errors import ConsentNeeded, MigrationError, Refused
 from byov_migrate.jobs.metrics import Metrics, TableMetrics
+from byov_migrate.jobs.reembed import ReembedResult, Switched, SwitchResult, TableReembed
 from byov_migrate.jobs.removal import require_consent
 from byov_migrate.jobs.rewriting import constraint_statement
 from byov_migrate.jobs.sync import SyncResult, TableSync
 from byov_migrate.jobs.sync_start import where_it_begins
+from byov_migrate.jobs.verify import Verification
+from byov_migrate.jobs.verify.ranking import Agreement
+from byov_migrate.jobs.verify.results import Compared
 from byov_migrate.report.metrics import render_metrics
+from byov_migrate.report.reembedding import print_reembed, print_switch
 from byov_migrate.report.results import last_line
 from byov_migrate.report.syncing import print_sync
+from byov_migrate.report.verifying import print_verify
 from byov_migrate.source.cursor import Cursor
 from byov_migrate.source.replica import reason_for_full_pass
 from byov_migrate.source.strategy import _WINDOW_GUARANTEE
 from byov_migrate.state import open_state
+from byov_migrate.state.scope import compare
 from scripts.config_schema import section_of
 from tests.documents import FENCE, NAMES, ROOT, read
 from tests.unit.test_docs_commands import SIGNALS, exit_codes
@@ -45,6 +52,25 @@ DONE = TableSync(
     seconds=4.5,
     swept_at=SWEPT,
 )
+FILLED = TableReembed(
+    table="public.job",
+    label="Job",
+    embedding="description",
+    live="description",
+    live_model="jobs-v1",
+    not_synced=None,
+    live_vectors=200_398,
+    carrier="descriptionAlt",
+    model="jobs-v2",
+    vectors=200_398,
+    rejects=0,
+    rejected_new=0,
+    texts=200_398,
+    tokens=84_000_000,
+    synced=312,
+    seconds=9_420,
+)
+OPERATIONS = "docs/operations.md"
 
 
 def shown(line: str, name: str) -> bool:
@@ -89,6 +115,36 @@ def test_the_reason_after_a_failover_is_the_one_that_is_given() -> None:
 def test_the_statement_for_the_operator_is_the_one_that_is_printed() -> None:
     """It is copied into a database."""
     assert shown(constraint_statement("Job"), "docs/operations.md")
+
+
+def test_the_lines_of_a_re_embedding_are_those_that_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was filled beside what; then how an application goes over, which is copied from there."""
+    print_reembed(ReembedResult((FILLED,)))
+    *lines, following = capsys.readouterr().out.splitlines()
+    assert any(block == "".join(f"{line}\n" for line in lines) for _, block in FENCE.findall(read(OPERATIONS)))
+    assert following.startswith("next: byov-migrate verify --candidate")
+    switched = ("descriptionAlt", "jobs-v2", "description", "jobs-v1")
+    print_switch(SwitchResult((Switched("public.job", "Job", "description", *switched),)))
+    assert shown(capsys.readouterr().out.rstrip("\n"), OPERATIONS)
+
+
+def test_the_lines_of_a_candidate_are_those_that_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """By rows and by queries, with the proof behind the first."""
+    rows, queries = Agreement(50, 0.61, 0.72, 1.4, 0.98), Agreement(120, 0.54, 0.61, 1.9, 0.97)
+    sets = ("description", "jobs-v1", "descriptionAlt", "jobs-v2", 200_398)
+    compared = Compared("public.job", "Job", "description", *sets, rows, queries)
+    print_verify(Verification("state", began=0, seconds=1, skipped=(), stopped=False, candidates=(compared,)))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(shown(line, OPERATIONS) for line in lines)
+
+
+def test_the_refusal_of_an_edited_text_is_the_one_that_is_given() -> None:
+    """The line that says what was edited, with the advice behind it."""
+    field = "tables[public.job].embeddings[description].text"
+    [difference] = compare({field: "{title} {description}"}, {field: "{description}"})
+    assert difference.change == "re-embed"
+    assert shown(f"  {difference}", OPERATIONS)
 
 
 def metric_names() -> set[str]:

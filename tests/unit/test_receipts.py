@@ -47,10 +47,10 @@ def written_tables(path: Path) -> Iterator[str]:
 
 
 def test_only_the_journal_writes_the_ledger_and_the_positions() -> None:
-    """Everybody else asks questions; but for a lost state that is made again, which nobody uses yet."""
+    """Everybody else asks questions; but for a lost state that is made again, and what is forgotten as a whole."""
     proved = {"ledger", "vector", "key_range", "intent", "reject"}
     writers = {name_of(path) for path in MODULES if proved & set(written_tables(path))}
-    assert writers == {"state/journal", "state/adopting"}
+    assert writers == {"state/journal", "state/adopting", "state/forgetting"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

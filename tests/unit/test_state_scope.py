@@ -10,6 +10,7 @@ from byov_migrate.config import TableConfig
 from byov_migrate.state.scope import (
     ACCEPT_SOURCE,
     APPLY,
+    REEMBED,
     Applying,
     ChangeClass,
     Difference,
@@ -165,7 +166,7 @@ def test_a_difference_is_a_sentence_with_both_values() -> None:
 
 STEPS: dict[ChangeClass, str] = {
     "apply": APPLY,
-    "re-embed": "there is no reembed yet",
+    "re-embed": REEMBED,
     "another": "put the old values back, or give the new ones a state and a label of their own",
     "re-identify": ACCEPT_SOURCE,
 }

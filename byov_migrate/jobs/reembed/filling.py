@@ -15,7 +15,7 @@ from functools import partial
 
 from byov_migrate.config import Config
 from byov_migrate.errors import ConfigurationError, Refused, Retriable
-from byov_migrate.jobs.carriers import as_carried, embedding_of
+from byov_migrate.jobs.carriers import as_carried, embedding_of, fingerprint_of, remembered_model
 from byov_migrate.jobs.moving import Extent, move, prepare, settled
 from byov_migrate.jobs.opening import Ends, opened
 from byov_migrate.jobs.pipeline import Totals
@@ -41,7 +41,8 @@ DROP = "byov-migrate reembed drop"
 class TableReembed:
     """One embedding. vectors: under `carrier` now; live_vectors: under `live`, which searches use.
 
-    synced: records that the syncs in between wrote. rejects: of the table, not accepted.
+    synced: records that the syncs in between wrote; not_synced: why there was none. rejects: of the table, not
+    accepted.
     """
 
     table: str
@@ -58,6 +59,7 @@ class TableReembed:
     texts: int
     tokens: int
     synced: int
+    not_synced: str | None
     seconds: float
 
 
@@ -131,6 +133,8 @@ def _begin(ends: Ends, one: Meant, made: Making, carriers: list[Carrier]) -> Non
 def _require_ready(ends: Ends, one: Meant, live: Carrier, made: Making) -> None:
     """Raise Refused when the records do not have the property yet, or when their text would have to change."""
     where_it_begins(ends.state, one.table.name)
+    if live.making.vector is None and not _is_configured(ends, live):
+        remembered_model(live)
     if ends.state.scope.applying(one.table.name):
         raise Refused(f"the records of {one.table.label} lag behind changed settings", next_step=APPLY)
     stored = ends.state.scope.fields()
@@ -146,6 +150,12 @@ def _require_ready(ends: Ends, one: Meant, live: Carrier, made: Making) -> None:
             f"{one} is sent as text too, and the records hold the text of the old template",
             next_step="give the new text an embedding with a property of its own",
         )
+
+
+def _is_configured(ends: Ends, carrier: Carrier) -> bool:
+    """Whether the model of a carrier is, under its name, one of the configuration."""
+    model = ends.config.models.get(carrier.making.model or "")
+    return model is not None and fingerprint_of(model) == carrier.making.fingerprint
 
 
 def _dimension(ends: Ends, one: Meant, made: Making) -> int:
@@ -194,6 +204,7 @@ class _Filling:
         self._done = False
         self._totals = Totals()
         self._synced = 0
+        self._not_synced: str | None = None
 
     def result(self) -> TableReembed:
         """Fill it to its end, with syncs in between and one at the end. Raise Interrupted after a stop."""
@@ -219,6 +230,7 @@ class _Filling:
             texts=self._totals.texts,
             tokens=self._totals.tokens,
             synced=self._synced,
+            not_synced=self._not_synced,
             seconds=ends.around.monotonic() - began,
         )
 
@@ -227,7 +239,8 @@ class _Filling:
         try:
             done: SyncResult = sync_tables(self._ends, self._ends.config.entries, self._models, Asked())
         except ConfigurationError as error:
-            self._ends.note("not-synced", because=str(error))
+            self._not_synced = str(error)
+            self._ends.note("not-synced", because=self._not_synced)
             return
         self._synced += sum(table.changes for table in done.tables)
 

@@ -126,6 +126,7 @@ def drop(
         found = [(one, leaving) for one in chosen if (leaving := _leaving(ends.state, one))]
         if not found:
             raise Refused("there is no second set of vectors to drop")
+        _require_properties([leaving for _, leaving in found], agreed)
         for one, leaving in found:
             _require_kept_configured(config, ends.state, one, leaving)
             _require_settled(ends.state, one)
@@ -140,6 +141,13 @@ def _leaving(state: State, one: Meant) -> Carrier | None:
     """The carrier that searches do not use."""
     carriers = state.carriers.all_of(*one.names)
     return next((item for item in carriers if not item.live), None)
+
+
+def _require_properties(leaving: Sequence[Carrier], agreed: Sequence[str]) -> None:
+    names = [item.property_name for item in leaving]
+    for name in agreed:
+        if name not in names:
+            raise ConfigurationError(f"--yes {name}: to be dropped is {', '.join(names)}; nothing was removed")
 
 
 def _require_kept_configured(config: Config, state: State, one: Meant, leaving: Carrier) -> None:

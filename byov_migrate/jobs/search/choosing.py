@@ -8,6 +8,7 @@ from typing import Any
 
 from byov_migrate.config import Config, EmbeddingConfig, ModelConfig, TableConfig
 from byov_migrate.errors import ConfigurationError, Refused
+from byov_migrate.state.scope import REEMBED
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,9 @@ def require_stored_model(fields: Mapping[str, Any], searched: Searched, model: M
     if stored != fingerprint:
         raise Refused(
             f"the model at {model.path.name} is not the one that made the stored vectors of {searched} (now"
-            f" {fingerprint[:12]}, then {stored[:12]}); put the old one back, with its document_prompt, max_tokens,"
-            " normalize and long_text, or embed again"
+            f" {fingerprint[:12]}, then {stored[:12]}), or its document_prompt, max_tokens, normalize or long_text are"
+            " not",
+            next_step=f"put the old ones back; to go over to the new ones: {REEMBED}",
         )
 
 
