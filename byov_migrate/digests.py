@@ -12,6 +12,7 @@ import math
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -26,18 +27,21 @@ def _field(content: bytes) -> bytes:
     return len(content).to_bytes(4, "big") + content
 
 
+_BOOLEAN, _STRING, _NUMBER, _LIST = map(_field, (b"b", b"s", b"n", b"a"))
+
+
 def _scalar_fields(value: Scalar) -> bytes:
     """Type letter and value of a string, number or boolean."""
     if isinstance(value, bool):  # before int: a bool is one
-        return _field(b"b") + _field(bytes([value]))
+        return _BOOLEAN + _field(bytes([value]))
     if isinstance(value, str):
-        return _field(b"s") + _field(value.encode())
-    return _field(b"n") + _field(struct.pack(">d", float(value) or 0.0))  # `or` folds -0.0 into 0.0
+        return _STRING + _field(value.encode())
+    return _NUMBER + _field(struct.pack(">d", float(value) or 0.0))  # `or` folds -0.0 into 0.0
 
 
 def _value_fields(value: Outgoing) -> bytes:
     if isinstance(value, list):
-        return _field(b"a") + _field(struct.pack(">I", len(value))) + b"".join(map(_scalar_fields, value))
+        return _LIST + _field(struct.pack(">I", len(value))) + b"".join(map(_scalar_fields, value))
     return _scalar_fields(value)
 
 
@@ -47,16 +51,25 @@ class Digests:
 
     key: bytes
 
+    @cached_property
+    def _keyed(self) -> hmac.HMAC:
+        """What the key alone decides; a copy of it costs half of making it."""
+        return hmac.new(self.key, digestmod=hashlib.sha256)
+
+    def _digest(self, message: bytes) -> bytes:
+        keyed = self._keyed.copy()
+        keyed.update(message)
+        return keyed.digest()
+
     def _hmac(self, tag: str, *fields: bytes) -> bytes:
-        message = tag.encode() + b"\0" + b"".join(map(_field, fields))
-        return hmac.new(self.key, message, hashlib.sha256).digest()
+        return self._digest(tag.encode() + b"\0" + b"".join(map(_field, fields)))
 
     def record_hash(self, properties: Mapping[str, Outgoing]) -> str:
         """`byovHash` of the outgoing properties, without `byov*` and the embedding properties: 32 hex digits."""
         message = b"byov-hash-1\0"
         for name in sorted(properties, key=str.encode):
             message += _field(name.encode()) + _value_fields(properties[name])
-        return hmac.new(self.key, message, hashlib.sha256).hexdigest()[:32]
+        return self._digest(message).hex()[:32]
 
     def text_hash(self, text: str, fingerprint: str) -> str:
         """`byovText_P` of a rendered text, before prompt and truncation, and the model that read it."""
@@ -90,7 +103,7 @@ class Digests:
 
     def probes(self, dimension: int) -> Vector:
         """The probe vectors, float32, shape (3, dimension), unit length; signs from SHAKE-256 of the key."""
-        seed = hmac.new(self.key, b"byov-probe-1\0", hashlib.sha256).digest()
+        seed = self._digest(b"byov-probe-1\0")
         rows = []
         for number in range(PROBES):
             stream = hashlib.shake_256(seed + bytes([number])).digest((dimension + 7) // 8)
@@ -105,6 +118,7 @@ def probe_scores(vectors: Vector, probes: Vector) -> list[Scores]:
     vectors: float32, shape (n, dimension), none of them zero.
     """
     wide, directions = vectors.astype(np.float64), probes.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1)[:, None] * np.linalg.norm(directions, axis=1)[None, :]
-    scores = (1.0 + (wide @ directions.T) / norms) / 2.0
-    return [(float(first), float(second), float(third)) for first, second, third in scores]
+    lengths = np.sqrt(np.vecdot(wide, wide))[:, None] * np.sqrt(np.vecdot(directions, directions))
+    # Not `@`: it wakes a thread for every core, and those spin longer than the product takes.
+    cosines = np.vecdot(wide[:, None, :], directions) / lengths
+    return [(first, second, third) for first, second, third in ((1.0 + cosines) / 2.0).tolist()]

@@ -40,8 +40,10 @@ def is_key_type(base: TypeName) -> bool:
 
 def canonical_key(types: Sequence[TypeName], key: KeyText) -> str:
     """`byovKey` of a key in PostgreSQL's text, before `hash_key_values`."""
+    if len(types) == 1:
+        return _canonical(types[0], key[0])
     parts = [_canonical(base, text) for base, text in zip(types, key, strict=True)]
-    return parts[0] if len(parts) == 1 else json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
 
 
 def parse_key(types: Sequence[TypeName], canonical: str) -> KeyText | None:

@@ -34,14 +34,14 @@ def read_pages(
         selected = _select(session, reader, all_of([chosen, *bounds]), limit=page_rows)
         done = len(selected) < page_rows
         after = reader.position(selected[-1]) if selected else after
-        yield Page(tuple(map(reader.read, selected)), Position(key_range.id, after, done))
+        yield Page(reader.read_all(selected), Position(key_range.id, after, done))
         if done:
             return
 
 
 def read_rows(session: Session, reader: RowReader, table: TableConfig, keys: Sequence[KeyText]) -> list[Row | Rejected]:
     """The rows of these keys that the configuration selects, in no order of worth; absent ones are left out."""
-    return [reader.read(selected) for selected in _by_keys(session, reader, table, keys)]
+    return list(reader.read_all(list(_by_keys(session, reader, table, keys))))
 
 
 def read_texts(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any, Literal, TypeAlias
 
 from psycopg import sql
 
 from byov_migrate.config import EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
-from byov_migrate.records import Content, KeyText, Outgoing, Refs, Rejected, Row, Vector
+from byov_migrate.records import Content, KeyText, Outgoing, Refs, Rejected, Row
 from byov_migrate.source.keys import canonical_key
 from byov_migrate.source.links import LinkShape, carried_by, carried_columns, read_ref, ref_expressions
-from byov_migrate.source.shape import Column, TableShape
+from byov_migrate.source.shape import Column, TableShape, TypeName
 from byov_migrate.source.statements import name
 from byov_migrate.source.values import Unfit, ValueReader, value_reader
-from byov_migrate.source.vectors import check_vector, vector_decoder
+from byov_migrate.source.vectors import read_vectors
 
 Form: TypeAlias = Literal["text", "elements", "bytes"]
 Selected: TypeAlias = tuple[Any, ...]
@@ -33,6 +34,7 @@ class RowReader:
     """
 
     shape: TableShape
+    key_types: tuple[TypeName, ...]
     digests: Digests
     hashes_keys: bool
     fields: Mapping[tuple[str, Form], int]  # -> place in a selected row, after the key's
@@ -54,22 +56,31 @@ class RowReader:
 
     def key(self, position: KeyText) -> str:
         """`byovKey`."""
-        canonical = canonical_key([column.base for column in self.shape.key], position)
+        canonical = canonical_key(self.key_types, position)
         return self.digests.key_hash(canonical) if self.hashes_keys else canonical
 
     def read(self, selected: Selected) -> Row | Rejected:
-        """Never raises for what a row holds."""
+        """One row, as `read_all` reads it."""
+        return self.read_all([selected])[0]
+
+    def read_all(self, page: Sequence[Selected]) -> tuple[Row | Rejected, ...]:
+        """Never raises for what a row holds. The vectors of a page share memory."""
+        columns = [self._contents(*item, page) for item in zip(self.embeddings, self.dimensions, strict=True)]
+        # Without embeddings there is nothing to zip, and every row has no contents.
+        contents = zip(*columns, strict=True) if columns else repeat((), len(page))
+        return tuple(map(self._row, page, contents))
+
+    def _row(self, selected: Selected, contents: Sequence[Content | Unfit]) -> Row | Rejected:
         position = self.position(selected)
         properties = self._properties(selected)
         if isinstance(properties, _Refusal):
             return self._rejected(position, properties)
-        contents: list[Content] = []
-        for embedding, dimension in zip(self.embeddings, self.dimensions, strict=True):
-            content = self._content(embedding, dimension, selected)
+        fit: list[Content] = []
+        for embedding, content in zip(self.embeddings, contents, strict=True):
             if isinstance(content, Unfit):
                 return self._rejected(position, _Refusal(embedding.vector, content))
-            contents.append(content)
-        return Row(self.key(position), position, properties, tuple(contents), refs=self._refs(selected))
+            fit.append(content)
+        return Row(self.key(position), position, properties, tuple(fit), refs=self._refs(selected))
 
     def texts(self, selected: Selected) -> tuple[str | None, ...]:
         """The rendered text of each embedding, also beside ready vectors; None without text."""
@@ -98,20 +109,19 @@ class RowReader:
             place = end
         return refs
 
-    def _content(self, embedding: EmbeddingConfig, dimension: int | None, selected: Selected) -> Content | Unfit:
-        content: Content | Unfit
+    def _contents(
+        self, embedding: EmbeddingConfig, dimension: int | None, page: Sequence[Selected]
+    ) -> Sequence[Content | Unfit]:
+        contents: Sequence[Content | Unfit]
         if embedding.vector is not None:
-            content = self._vector(embedding.vector, dimension, selected)
+            place = self.fields[embedding.vector, "bytes"]
+            cells = [selected[place] for selected in page]
+            contents = read_vectors(self.shape.columns[embedding.vector], dimension, cells)
         else:
-            content = self._text(embedding, selected)
-        return _BLANK if content is None and embedding.empty_text == "reject" else content
-
-    def _vector(self, column: str, dimension: int | None, selected: Selected) -> Vector | Unfit | None:
-        content = selected[self.fields[column, "bytes"]]
-        if content is None:
-            return None
-        vector = vector_decoder(self.shape.columns[column])(content)
-        return vector if isinstance(vector, Unfit) else check_vector(vector, dimension)
+            contents = [self._text(embedding, selected) for selected in page]
+        if embedding.empty_text == "reject":
+            return [_BLANK if content is None else content for content in contents]
+        return contents
 
     def _text(self, embedding: EmbeddingConfig, selected: Selected) -> str | None:
         if embedding.text is None:
@@ -155,7 +165,10 @@ def row_reader(
     carried = tuple(carried_by(links, table.label))
     named = {column.name: column for link in carried for column in carried_columns(link)}
     shape = replace(shape, columns={**named, **shape.columns})
-    return RowReader(shape, digests, table.hash_key_values, fields, properties, table.embeddings, known, carried)
+    key_types = tuple(column.base for column in shape.key)
+    return RowReader(
+        shape, key_types, digests, table.hash_key_values, fields, properties, table.embeddings, known, carried
+    )
 
 
 def _expression(column: Column, form: Form) -> sql.Composable:

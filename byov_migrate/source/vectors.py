@@ -14,10 +14,9 @@ from byov_migrate.records import Vector
 from byov_migrate.source.shape import Column
 from byov_migrate.source.values import Unfit
 
-_ARRAY_HEADER_BYTES = 12  # dimensions, flags, element type
-_HEADER = Struct(">ii")  # the first two of them
-_ARRAY_AXIS_BYTES = 8  # length, lower bound
-_VECTOR_HEADER_BYTES = 4  # dimension, unused
+_ARRAY_HEAD = np.dtype([(name, ">i4") for name in ("axes", "has_null", "element_type", "length", "lower_bound")])
+_FORM = Struct(">ii")  # the first two of them
+_VECTOR_HEAD = np.dtype([(name, ">i2") for name in ("dimension", "unused")])
 # In an array each element follows its own length in bytes.
 _ARRAYS: Final = {
     "float4": np.dtype([("bytes", ">i4"), ("value", ">f4")]),
@@ -56,6 +55,50 @@ def vector_decoder(column: Column) -> Callable[[bytes], Vector | Unfit]:
     return _from_array(_ARRAYS[column.element.name])
 
 
+def read_vectors(
+    column: Column, dimension: int | None, contents: Sequence[bytes | None]
+) -> list[Vector | Unfit | None]:
+    """What each cell of a column holds: float32, shape (dimension,), or why that is no vector; None for NULL.
+
+    dimension: what a vector must have; None is not known. The vectors share memory: what keeps one keeps all of them.
+    """
+    decode = vector_decoder(column)
+    sound = _read_together(column, dimension, contents) if dimension else {}
+    read: list[Vector | Unfit | None] = []
+    for number, content in enumerate(contents):
+        vector = sound.get(number)
+        if vector is None and content is not None:
+            decoded = decode(content)
+            read.append(decoded if isinstance(decoded, Unfit) else check_vector(decoded, dimension))
+        else:
+            read.append(vector)
+    return read
+
+
+def _read_together(column: Column, dimension: int, contents: Sequence[bytes | None]) -> dict[int, Vector]:
+    """The vectors that are surely sound, by number: almost all, at a fraction of what each costs alone."""
+    form = _usual_form(column, dimension)
+    numbers = [number for number, content in enumerate(contents) if content and len(content) == form.itemsize]
+    cells = np.frombuffer(b"".join(contents[number] or b"" for number in numbers), dtype=form)
+    elements = cells["elements"]
+    vectors = _narrow(elements if elements.dtype.names is None else elements["value"])
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squared = np.vecdot(vectors, vectors)
+    sound = (_SURELY_FINE[0] < squared) & (squared < _SURELY_FINE[1])
+    if column.element is not None:
+        sound &= (cells["head"]["axes"] == 1) & (cells["head"]["has_null"] == 0)
+    return {number: vector for number, vector, fine in zip(numbers, vectors, sound.tolist(), strict=True) if fine}
+
+
+def _usual_form(column: Column, dimension: int) -> np.dtype[np.void]:
+    """A whole cell: a vector of this dimension, without NULLs."""
+    if column.element is None:
+        head, element = _VECTOR_HEAD, _EXTENSION[column.base.name]
+    else:
+        head, element = _ARRAY_HEAD, _ARRAYS[column.element.name]
+    return np.dtype([("head", head), ("elements", element, (dimension,))])
+
+
 def check_vector(vector: Vector, dimension: int | None) -> Vector | Unfit:
     """The vector itself, or what makes it unusable. RushDB answers every exact search with 500 after a zero vector."""
     if dimension is not None and len(vector) != dimension:
@@ -79,20 +122,20 @@ def usual_dimension(vectors: Sequence[Vector | Unfit]) -> int | None:
 
 def _from_extension(element: np.dtype[Any]) -> Callable[[bytes], Vector | Unfit]:
     def decode(content: bytes) -> Vector | Unfit:
-        return np.frombuffer(content, dtype=element, offset=_VECTOR_HEADER_BYTES).astype(np.float32)
+        return np.frombuffer(content, dtype=element, offset=_VECTOR_HEAD.itemsize).astype(np.float32)
 
     return decode
 
 
 def _from_array(element: np.dtype[np.void]) -> Callable[[bytes], Vector | Unfit]:
     def decode(content: bytes) -> Vector | Unfit:
-        axes, has_null = _HEADER.unpack_from(content)
+        axes, has_null = _FORM.unpack_from(content)
         if axes != 1:
             return _NESTED if axes else _EMPTY
         if has_null:
             return _NULL
-        read = np.frombuffer(content, dtype=element, offset=_ARRAY_HEADER_BYTES + _ARRAY_AXIS_BYTES)
-        return _narrow(read["value"]) if element is _ARRAYS["float8"] else read["value"].astype(np.float32)
+        read = np.frombuffer(content, dtype=element, offset=_ARRAY_HEAD.itemsize)
+        return _narrow(read["value"])
 
     return decode
 

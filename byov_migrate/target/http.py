@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -16,6 +16,7 @@ from byov_migrate.errors import Ambiguous, MigrationError, PersonNeeded, Retriab
 from byov_migrate.target import faults
 
 CONNECT_TIMEOUT_S = 10.0
+PART_BYTES = 256 * 1024
 
 
 class HttpClient:
@@ -92,13 +93,15 @@ class HttpClient:
             raise Retriable(str(error)) from error
 
     def _send(self, method: str, path: str, body: Any, key: str) -> httpx.Response:
-        content = None if body is None else orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        content = b"" if body is None else orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json", "accept": "application/json"}
+        if content:
+            headers["content-length"] = str(len(content))  # else the parts would be sent as chunks
         with self._lock:
             self.requests_sent += 1
-            self.bytes_sent += len(content or b"")
+            self.bytes_sent += len(content)
         try:
-            return self._client.request(method, path, content=content, headers=headers)
+            return self._client.request(method, path, content=_parts(content) if content else None, headers=headers)
         except httpx.HTTPError as error:
             raise faults.from_exception(error, self._host) from error
 
@@ -126,6 +129,15 @@ def clock_offset_s(config: TargetConfig, clock: Callable[[], float]) -> float | 
         return email.utils.parsedate_to_datetime(told).timestamp() + 0.5 - between
     except (httpx.HTTPError, ValueError, PersonNeeded):
         return None
+
+
+def _parts(content: bytes) -> Iterator[bytes]:
+    """A body in parts, so that no request holds it.
+
+    An answer of httpx and its request lie in a cycle, so that megabytes would wait for the garbage collector.
+    """
+    for start in range(0, len(content), PART_BYTES):
+        yield content[start : start + PART_BYTES]
 
 
 def _tls(config: TargetConfig) -> ssl.SSLContext | bool:

@@ -74,6 +74,8 @@ def test_a_vector_arrives_bit_for_bit(type_: str, db: psycopg.Connection[Any], s
         ("real[]", "{1,NaN,3}", "vector-not-finite"),
         ("real[]", "{1,Infinity,3}", "vector-not-finite"),
         ("real[]", "{{1,2,3},{4,5,6}}", "vector-nested"),
+        ("real[]", "{{1,2}}", "vector-nested"),  # as many bytes as a good one has
+        ("real[]", "{1,2,NULL,NULL}", "vector-null"),  # here too
         ("real[]", "{0,0,0}", "vector-zero"),
         ("double precision[]", "{1e300,2,3}", "vector-not-finite"),
         ("double precision[]", "{1e-300,0,0}", "vector-zero"),

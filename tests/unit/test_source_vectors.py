@@ -7,7 +7,14 @@ import pytest
 
 from byov_migrate.source.shape import Column, TypeName
 from byov_migrate.source.values import Unfit
-from byov_migrate.source.vectors import check_vector, declared_dimension, holds_vectors, usual_dimension, vector_decoder
+from byov_migrate.source.vectors import (
+    check_vector,
+    declared_dimension,
+    holds_vectors,
+    read_vectors,
+    usual_dimension,
+    vector_decoder,
+)
 
 EXTENSION = TypeName("public", "vector", "b", "U")
 
@@ -77,3 +84,40 @@ def test_a_double_beyond_float32_is_not_finite_rather_than_a_crash() -> None:
     result = check_vector(decoded, 2)
     assert isinstance(result, Unfit)
     assert result.code == "vector-not-finite"
+
+
+def cell(values: list[float], element: str = "float4") -> bytes:
+    """An array as PostgreSQL sends it."""
+    type_number, form, width = {"float4": (700, ">f4", 4), "float8": (701, ">f8", 8)}[element]
+    header = np.array([1, 0, type_number, len(values), 1], dtype=">i4").tobytes()
+    return header + b"".join(width.to_bytes(4, "big") + np.array([value], dtype=form).tobytes() for value in values)
+
+
+@pytest.mark.parametrize("element", ["float4", "float8"])
+def test_cells_read_together_are_the_cells_read_alone(element: str) -> None:
+    """A page is decoded in one go; neither a bit nor a reason may differ from what the row alone would give."""
+    given = [
+        [0.1, -0.2],
+        [0.0, 0.0],
+        [1e-30, 0.0],
+        [float("nan"), 1.0],
+        [1.0],
+        [3e38, 3e38],
+        [5e-324, -1.0],
+        [7.0, 8.0],
+    ]
+    contents = [None, *(cell(values, element) for values in given), None, cell([], element)]
+    column = array_of(element)
+
+    def alone(content: bytes | None) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]] | Unfit | None:
+        decoded = None if content is None else vector_decoder(column)(content)
+        return check_vector(decoded, 2) if isinstance(decoded, np.ndarray) else decoded
+
+    read = read_vectors(column, 2, contents)
+    for together, expected in zip(read, map(alone, contents), strict=True):
+        if isinstance(together, np.ndarray):
+            assert isinstance(expected, np.ndarray)
+            assert (together.dtype, together.tobytes()) == (expected.dtype, expected.tobytes())
+        else:
+            assert together == expected
+    assert [number for number, item in enumerate(read) if isinstance(item, np.ndarray)] == [1, 7, 8]
