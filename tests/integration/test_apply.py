@@ -210,6 +210,30 @@ def test_an_edit_is_refused_with_its_command_and_applied(rig: SyncRig, name: str
     if way == "unique":
         rig.make_keys_unique()
     rig.backfill()
+    edited(rig, change, way)
+
+
+@pytest.mark.skipif("BYOV_TEST_APPLY_ROWS" not in os.environ, reason="BYOV_TEST_APPLY_ROWS says of how many rows")
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("way", ["unique", "cache"])
+def test_edits_one_after_the_other_of_one_large_table(rig: SyncRig, way: str) -> None:
+    """Each of them taken back before the next: at a size where a needless write or text would be felt."""
+    rig.state = {"vectors": way == "cache"}
+    if way == "unique":
+        rig.make_keys_unique()
+    rig.backfill()
+    base = rig.table
+    for name, change in CHANGES.items():
+        edited(rig, change, way)
+        if name == "new embedding":
+            continue  # the last one, and to take it away is another migration
+        rig.table = base
+        backfill(rig.config(), apply=True, confirm_deletes=True, surroundings=rig.around())
+        assert verified(rig) == 0, name
+
+
+def edited(rig: SyncRig, change: Change, way: str) -> None:
+    """Make the edit; what is refused, said, written, embedded and deleted is what it says."""
     ids = rig.ids()
     rig.table = {**rig.table, **change.table}
     for job in (rig.backfill, rig.sync):
