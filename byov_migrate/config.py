@@ -107,6 +107,11 @@ class ModelConfig(Section):
     batch_tokens: int | None = Field(default=None, ge=64)
 
 
+def spare_of(property_name: str) -> str:
+    """The spare property of an embedding's, also of one that only the state knows any more."""
+    return f"{property_name}Alt"
+
+
 class EmbeddingConfig(Section):
     """`[[tables.embeddings]]`: one vector of a record."""
 
@@ -130,7 +135,7 @@ class EmbeddingConfig(Section):
     @property
     def spare_property(self) -> str:
         """`PAlt`, where a new model's vectors can be attached beside the live ones."""
-        return f"{self.property_name}Alt"
+        return spare_of(self.property_name)
 
     @property
     def carrier(self) -> str:

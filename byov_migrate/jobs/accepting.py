@@ -44,9 +44,8 @@ def accept_target(ends: Ends, table: TableConfig, project: str | None) -> None:
             next_step="use the key of the project that does",
         )
     known = ends.state.ledger.some_ids(table.name, SAMPLE)
-    found, _ = ends.patience.retry(
-        lambda: ends.wire.find(table.label, {"$id": {"$in": known}}, limit=max(len(known), 1))
-    )
+    here = {"$id": {"$in": known}}  # RushDB refuses an empty list
+    found = ends.patience.retry(lambda: ends.wire.find(table.label, here, limit=len(known)))[0] if known else []
     if len(found) < SHARE_FOUND * len(known):
         raise Refused(
             f"of {len(known):,} records of {table.label} that this state knows {len(found):,} are there under their"

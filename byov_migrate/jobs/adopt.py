@@ -19,11 +19,11 @@ from typing import Any
 from byov_migrate.config import Config, Entry, TableConfig
 from byov_migrate.errors import ConfigurationError, ConsentNeeded, Refused
 from byov_migrate.jobs import table_work
-from byov_migrate.jobs.carriers import as_carried, making_of
 from byov_migrate.jobs.linking import register_links
 from byov_migrate.jobs.opening import Ends, opened_anew
 from byov_migrate.jobs.ranges import again_and_again
 from byov_migrate.jobs.reading import Reading
+from byov_migrate.jobs.recognising import as_indexed
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.table_work import Models
 from byov_migrate.jobs.verify.job import scratch_path
@@ -32,7 +32,6 @@ from byov_migrate.jobs.verify.reading_sides import Pace, lister, read_source, re
 from byov_migrate.jobs.verify.subject import Subject, examine
 from byov_migrate.source import Paired, RangePlan
 from byov_migrate.state.adopting import Adopting, Taken, finish_plan, set_generation, take_standing
-from byov_migrate.state.carriers import Carrier
 from byov_migrate.state.comparison import Comparison, remove_scratch, translated
 from byov_migrate.target import provision
 from byov_migrate.target.listing import EVERY_KEY
@@ -98,7 +97,7 @@ def adopt(
     _require_hash_key(config)
     _require_labels(config, agreed)
     with opened_anew(config, COMMAND, around) as made:
-        ends = dataclasses.replace(made, config=_as_indexed(made))
+        ends = dataclasses.replace(made, config=as_indexed(made))
         owners = {entry.label: owner for entry in config.entries if (owner := _owner(ends, entry))}
         if not owners:
             raise Refused("RushDB holds nothing of ours under these labels", next_step="byov-migrate backfill")
@@ -113,22 +112,6 @@ def adopt(
             remove_scratch(scratch)
         _require_consent(found, agreed, ask)
         return _take_over(ends, owners, found, counted)
-
-
-def _as_indexed(ends: Ends) -> Config:
-    """The configuration, with embeddings whose vectors stand under the spare property since they were embedded anew.
-
-    Where both properties have an index nobody knows any more which vectors searches used: those under the embedding's
-    own property are taken, if they are those of the configuration.
-    """
-    known = {(index.label, index.property_name) for index in ends.patience.retry(ends.wire.indexes)}
-    for table in ends.config.tables:
-        for item in table.embeddings:
-            own, spare = ((table.label, name) in known for name in (item.property_name, item.spare_property))
-            if spare and not own:
-                moved = Carrier(item.property_name, item.spare_property, making_of(ends.config, item), marked=False)
-                ends.state.carriers.begin(table.name, moved, {})
-    return as_carried(ends.config, ends.state.carriers)
 
 
 def _require_hash_key(config: Config) -> None:

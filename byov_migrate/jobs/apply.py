@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from byov_migrate.config import Entry
+from byov_migrate.config import Entry, spare_of
 from byov_migrate.jobs import table_work
 from byov_migrate.jobs.changes import Surveyor
 from byov_migrate.jobs.documents import leaving
@@ -27,7 +27,6 @@ from byov_migrate.state.forgetting import embedded_properties
 from byov_migrate.state.scope import Applying, Difference, compare, require_none
 
 COMMAND = "backfill --apply"
-SPARE = "Alt"  # as `EmbeddingConfig.spare_property`, under settings that only the state knows any more
 
 
 def begin_apply(ends: Ends, entries: Sequence[Entry], models: Models) -> list[Difference]:
@@ -96,7 +95,7 @@ def _left_before(ends: Ends, entry: Entry, stored: Mapping[str, Any]) -> Iterato
     renamed = stored.get(f"tables[{entry.name}].rename") or {}
     for column in stored.get(f"tables[{entry.name}].columns") or ():
         yield renamed.get(column, column)
-    yield from (f"{name}{SPARE}" for name, spare in embedded_properties(stored, entry.name).items() if spare)
+    yield from (spare_of(name) for name, spare in embedded_properties(stored, entry.name).items() if spare)
     yield from (f"byovRef_{row.type}" for row in ends.state.links.rows(entry.name) if row.carried)
 
 

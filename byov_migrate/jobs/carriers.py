@@ -6,9 +6,10 @@ must be what one of its carriers holds; the other one is kept current by what th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from byov_migrate.config import CarriedEmbedding, Config, EmbeddingConfig, ModelConfig, Standing, TableConfig
 from byov_migrate.errors import MigrationError, Refused
@@ -16,27 +17,30 @@ from byov_migrate.state.carriers import Carrier, Carriers, Making
 from byov_migrate.state.looking import looked_at
 from byov_migrate.templates import parse_template
 
+_MAKING_SETTINGS = ("path", "document_prompt", "max_tokens", "normalize", "long_text")
+"""Of a model in the file: those that decide its vectors."""
+
 
 def as_carried(config: Config, carriers: Carriers) -> Config:
     """The configuration with an embedding for each carrier. Itself where every embedding has its own property alone.
 
-    One that comes from here stays as it is. Raise Refused when an embedding is neither of two that are stored.
+    One that comes from here stays as it is. Raise Refused when an embedding is neither of two that are stored, or when
+    the files of a model are gone that keeps one of them current.
     """
-    if any(isinstance(item, CarriedEmbedding) for table in config.tables for item in table.embeddings):
-        return config
-    found = _Resolving(config)
-    tables = tuple(_with_carriers(found, table, carriers) for table in config.tables)
-    if tables == config.tables:
-        return config
-    return config.model_copy(update={"tables": tables, "models": {**config.models, **found.added}})
+    return _carried_config(config, carriers, _for_writing)
+
+
+def as_searched(config: Config, carriers: Carriers) -> Config:
+    """As `as_carried`, for those who only look: the state alone says what there is, and no model's files are read."""
+    return _carried_config(config, carriers, _for_reading)
 
 
 def as_stored(config: Config, clock: Callable[[], float]) -> Config:
-    """As `as_carried`, by the state beside the configuration, which is only looked at; without one the file counts."""
+    """As `as_searched`, by the state beside the configuration, which is only looked at; without one the file counts."""
     if not config.state_path.exists():
         return config
     with looked_at(config.state_path, clock) as state:
-        return as_carried(config, state.carriers)
+        return as_searched(config, state.carriers)
 
 
 def as_stored_or_given(config: Config, clock: Callable[[], float]) -> Config:
@@ -83,27 +87,42 @@ class _Resolving:
             self._fingerprints[name] = fingerprint_of(self.config.models[name])
         return self._fingerprints[name]
 
-    def model_name(self, carrier: Carrier) -> str | None:
-        """A name in the configuration that results."""
-        name, settings = carrier.making.model, carrier.making.settings
-        if name is None or settings is None:
+    def model_name(self, carrier: Carrier, *, checked: bool) -> str | None:
+        """A name in the configuration that results. checked: raise Refused when the files are not what they were."""
+        made = carrier.making
+        if made.model is None or made.settings is None:
             return None
-        if name in self.config.models and self._is(name, carrier.making):
-            return name
-        remembered = f"{name} of {carrier.property_name}"
-        self.added[remembered] = remembered_model(carrier)
-        return remembered
+        found = self._configured(made, checked=checked)
+        if found is None:
+            found = f"{made.model} of {carrier.property_name}"
+            self.added[found] = remembered_model(carrier, checked=checked)
+        return found
+
+    def _configured(self, made: Making, *, checked: bool) -> str | None:
+        """What the file calls this model, wherever it lies there now."""
+        alike = [name for name, model in self.config.models.items() if _is_described(model, made.settings or {})]
+        if alike and (not checked or made.vector is not None):
+            return made.model if made.model in alike else alike[0]
+        return next((name for name in self.config.models if self._is(name, made)), None)
 
     def _is(self, name: str, made: Making) -> bool:
-        return made.vector is not None or self.fingerprint(name) == made.fingerprint
+        try:
+            return self.fingerprint(name) == made.fingerprint
+        except MigrationError:
+            return False
 
 
-def remembered_model(carrier: Carrier) -> ModelConfig:
-    """The model that makes a carrier's vectors. Raise Refused when its files are not what they were."""
+def _is_described(model: ModelConfig, settings: Mapping[str, Any]) -> bool:
+    now = model.model_dump(mode="json")
+    return all(now[name] == settings.get(name) for name in _MAKING_SETTINGS)
+
+
+def remembered_model(carrier: Carrier, *, checked: bool = True) -> ModelConfig:
+    """The model that makes a carrier's vectors. checked: raise Refused when its files are not what they were."""
     made = carrier.making
     settings = dict(made.settings or {})
     model = ModelConfig.model_construct(None, **{**settings, "path": Path(settings["path"])})
-    if made.vector is None and _fingerprint_or_none(model) != made.fingerprint:
+    if checked and made.vector is None and _fingerprint_or_none(model) != made.fingerprint:
         raise Refused(
             f"the vectors under {carrier.property_name} are made by {made.name} in {model.path.name}, and the files"
             " there are not those any more, so that nobody can keep these vectors current",
@@ -119,31 +138,52 @@ def _fingerprint_or_none(model: ModelConfig) -> str | None:
         return None
 
 
-def _with_carriers(found: _Resolving, table: TableConfig, carriers: Carriers) -> TableConfig:
-    embeddings = tuple(
-        one
-        for item in table.embeddings
-        for one in _carried(found, table, item, carriers.of(table.name, item.property_name))
+def _carried_config(config: Config, carriers: Carriers, resolve: _Resolve) -> Config:
+    if any(isinstance(item, CarriedEmbedding) for table in config.tables for item in table.embeddings):
+        return config
+    found = _Resolving(config)
+    tables = tuple(_with_carriers(found, table, carriers, resolve) for table in config.tables)
+    if tables == config.tables:
+        return config
+    return config.model_copy(update={"tables": tables, "models": {**config.models, **found.added}})
+
+
+def _with_carriers(found: _Resolving, table: TableConfig, carriers: Carriers, resolve: _Resolve) -> TableConfig:
+    embeddings: list[EmbeddingConfig] = []
+    for item in table.embeddings:
+        stored = carriers.of(table.name, item.property_name)
+        embeddings += [item] if _is_plain(item, stored) else resolve(found, table, item, stored)
+    return (
+        table if tuple(embeddings) == table.embeddings else table.model_copy(update={"embeddings": tuple(embeddings)})
     )
-    return table if embeddings == table.embeddings else table.model_copy(update={"embeddings": embeddings})
 
 
-def _carried(
+def _is_plain(item: EmbeddingConfig, stored: list[Carrier]) -> bool:
+    """Whether the vectors stand where the file says, and the records speak of them."""
+    return not stored or (len(stored) == 1 and stored[0].property_name == item.property_name and stored[0].marked)
+
+
+def _for_reading(
+    found: _Resolving, _table: TableConfig, item: EmbeddingConfig, carriers: list[Carrier]
+) -> list[EmbeddingConfig]:
+    return [embedding_of(item, one, found.model_name(one, checked=False), is_configured=False) for one in carriers]
+
+
+def _for_writing(
     found: _Resolving, table: TableConfig, item: EmbeddingConfig, carriers: list[Carrier]
-) -> Iterator[EmbeddingConfig]:
-    if not carriers or (len(carriers) == 1 and carriers[0].property_name == item.property_name and carriers[0].marked):
-        yield item
-        return
+) -> list[EmbeddingConfig]:
     if not item.spare:
         place = f"the vectors of {table.label}.{item.property_name} need the property {item.spare_property}"
         raise Refused(f"{place}; spare = false would remove it", next_step="put spare = true back")
     if len(carriers) == 1:
-        yield embedding_of(item, carriers[0], item.model, is_configured=True)  # by the scope the two are compared
-        return
+        return [embedding_of(item, carriers[0], item.model, is_configured=True)]  # the scope compares the two
     configured = _require_one(found, table, item, carriers)
-    for carrier in carriers:
-        same = carrier.making.makes_the_same_as(configured)
-        yield embedding_of(item, carrier, item.model if same else found.model_name(carrier), is_configured=same)
+    embeddings: list[EmbeddingConfig] = []
+    for one in carriers:
+        same = one.making.makes_the_same_as(configured)
+        name = item.model if same else found.model_name(one, checked=True)
+        embeddings.append(embedding_of(item, one, name, is_configured=same))
+    return embeddings
 
 
 def _require_one(found: _Resolving, table: TableConfig, item: EmbeddingConfig, carriers: list[Carrier]) -> Making:
@@ -172,3 +212,6 @@ def embedding_of(
     own |= {"model": model}
     standing = Standing(carrier.live, carrier.complete, carrier.marked, remembered=not is_configured)
     return CarriedEmbedding.model_construct(None, **own, on=carrier.property_name, stands=standing)
+
+
+_Resolve: TypeAlias = Callable[[_Resolving, TableConfig, EmbeddingConfig, list[Carrier]], list[EmbeddingConfig]]

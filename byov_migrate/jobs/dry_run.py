@@ -88,7 +88,7 @@ def _forecast(ends: Reading, table: Entry, models: Models, now: float, *, full: 
         sweep=sweep,
         unchanged=tally.unchanged,
         to_create=tally.created,
-        to_update=tally.appended + tally.rewritten,
+        to_update=tally.attached + tally.appended + tally.rewritten,
         to_delete=gone,
         rejected=rejected - tally.changed,
     )

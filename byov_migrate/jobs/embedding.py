@@ -50,6 +50,7 @@ class EmbeddedPage:
     tokens: int = 0
     truncated: int = 0
     no_text: int = 0
+    refused: int = 0  # texts that the model of vectors which searches do not use has refused
 
 
 @dataclass
@@ -157,6 +158,11 @@ class Embedder:
             texts=sum(len(column.texts) + len(column.known) for column in columns),
             tokens=sum(column.tokens for column in columns),
             truncated=sum(column.truncated for column in columns),
+            refused=sum(
+                len(column.refused)
+                for plan, column in zip(self._plans, columns, strict=True)
+                if not plan.config.standing.live
+            ),
         )
         return pages
 
@@ -188,7 +194,7 @@ class Embedder:
         self, number: int, row: Row, columns: Sequence[_Column], scores: Sequence[dict[int, Scores]]
     ) -> Embedded | Rejected:
         for plan, column in zip(self._plans, columns, strict=True):
-            if number in column.refused:
+            if number in column.refused and plan.config.standing.live:  # else it only lacks the other model's vector
                 return _rejected(row, plan, *column.refused[number])
         document = self._composer.document(row)
         vectors = tuple(column.vectors.get(number) for column in columns)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from byov_migrate.config import Config
 from byov_migrate.errors import ConfigurationError
 from byov_migrate.jobs.carriers import as_stored
-from byov_migrate.jobs.search import Searched, choose, query_model, require_stored_model
+from byov_migrate.jobs.search import Searched, choose, query_model, require_stored_model, stored_fingerprint
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.state.looking import looked_at
 
@@ -82,11 +82,20 @@ class QueryEncoder:
 
         Costs a look into the state's file, and the loading of the model if there is another.
         """
-        stored = as_stored(self._config, self._clock)
-        if choose(stored, *self._asked).embedding.carrier == self._searched.embedding.carrier:
+        if self._is_current():
             return False
         self._searched, self._encoder = self._load()
         return True
+
+    def _is_current(self) -> bool:
+        """The property comes back with the model after the next: it does not tell one model from another."""
+        found = choose(as_stored(self._config, self._clock), *self._asked)
+        if found.embedding.carrier != self._searched.embedding.carrier:
+            return False
+        if not self._config.state_path.exists() or found.embedding.vector is not None:
+            return True
+        with looked_at(self._config.state_path, self._clock) as state:
+            return stored_fingerprint(state.scope.fields(), found) in (None, self._encoder.fingerprint)
 
     @property
     def property_name(self) -> str:

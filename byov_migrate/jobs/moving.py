@@ -49,6 +49,8 @@ def settled(ends: Ends, work: TableWork) -> Mover:
     require_quiet(ends)
     name = work.table.name
     budget_s = provision.request_budget_s(ends.config.target, ends.server)
+    if late_s := min(ends.state.journal.late_s(), budget_s):  # the clock may have been set back
+        ends.patience.pause("a vectors call of an earlier run may still be running at the target", late_s)
     label = work.table.label
     unique = cache(lambda: provision.keys_are_unique(ends.wire, ends.patience, label, budget_s=budget_s))
     destination = replace(work.destination, unique=unique)

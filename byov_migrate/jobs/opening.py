@@ -179,7 +179,7 @@ def written_state(config: Config, command: str, around: Surroundings) -> Iterato
     with contextlib.ExitStack() as stack:
         _lock(stack, config, command, around)
         state = stack.enter_context(contextlib.closing(open_state(config.state_path, around.clock, create=False)))
-        state.runs.begin_run(command)
+        stack.enter_context(_recorded(state, command, around))
         yield state
 
 

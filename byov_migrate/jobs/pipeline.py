@@ -45,6 +45,7 @@ class Totals:
     texts: int = 0
     tokens: int = 0
     truncated: int = 0
+    refused: int = 0  # texts that have no vector by the model that searches do not use; their rows are stored
     rejected: int = 0
     rejected_new: int = 0
 
@@ -170,6 +171,7 @@ class Pipeline:
         self._totals.tokens += page.tokens
         self._totals.truncated += page.truncated
         self._totals.no_text += page.no_text
+        self._totals.refused += page.refused
         self._rejected += [row for row in page.rows if isinstance(row, Rejected)]
         self._require_consent()
 
@@ -219,7 +221,8 @@ class Pipeline:
         with self._stopwatch.busy("confirm"):
             receipts = self._delivery.confirm(accepted)
             rejected = [*self._rejected, *_refused(accepted, receipts)]
-            new = self._state.journal.advance(self._flow.name, receipts, self._flow.properties, rejected)
+            late_s = self._delivery.late_s()
+            new = self._state.journal.advance(self._flow.name, receipts, self._flow.properties, rejected, late_s=late_s)
         self._rejected = []
         self._checkpoint_at = self._around.monotonic()
         self._checkpoint_took_s = self._checkpoint_at - began

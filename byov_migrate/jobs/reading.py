@@ -10,7 +10,7 @@ from functools import cached_property
 from byov_migrate import source
 from byov_migrate.config import Config, EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
-from byov_migrate.jobs.carriers import as_carried
+from byov_migrate.jobs.carriers import as_searched
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.source import LinkShape, Session, TableReader
 from byov_migrate.state import State, open_state
@@ -66,5 +66,5 @@ def reading(config: Config, around: Surroundings, wire: Wire | None = None) -> I
         session = stack.enter_context(source.connect(config.source, around.environment))
         wire = wire or provision.open_wire(config.target, lambda: config.target.api_key.read(around.environment))
         stack.callback(wire.close)
-        carried = as_carried(config, state.carriers)
-        yield Reading(carried, state, digests, session, wire, around.patience(config.target.give_up_after))
+        searched = as_searched(config, state.carriers)
+        yield Reading(searched, state, digests, session, wire, around.patience(config.target.give_up_after))

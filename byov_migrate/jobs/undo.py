@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from byov_migrate.config import Config, Entry
+from byov_migrate.config import Config, Entry, spare_of
 from byov_migrate.errors import ConfigurationError, ConsentNeeded, DifferencesFound, Refused
 from byov_migrate.jobs.opening import TargetSide, opened_target
 from byov_migrate.jobs.recovery import withdraw_intents
@@ -29,7 +29,6 @@ from byov_migrate.target.pace import Pace
 from byov_migrate.target.wire import Index, Where
 
 COMMAND = "remove"
-SPARE = "Alt"  # as `EmbeddingConfig.spare_property`, for embeddings that only the state knows any more
 ALL: Where = {}
 OF_BYOV: Where = {
     "$and": [{"byovKey": {"$exists": True}}, {"byovKey": {"$ne": provision.UNIQUENESS_KEY}}],
@@ -298,4 +297,4 @@ class _Undoing:
         """Embedding properties and spare ones, as the state knows them and as the configuration says now."""
         known = embedded_properties(self._ends.state.scope.fields(), self._entry.name)
         spared = {item.property_name: item.spare for item in self._entry.embeddings} | known
-        return {*spared, *(f"{name}{SPARE}" for name, spare in spared.items() if spare)}
+        return {*spared, *(spare_of(name) for name, spare in spared.items() if spare)}

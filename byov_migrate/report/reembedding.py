@@ -24,6 +24,8 @@ def _filled(item: TableReembed) -> list[str]:
     ]
     if item.synced:
         lines.append(f"  {item.synced:,} changes were synced meanwhile, in both")
+    if item.refused:
+        lines.append(f"  {item.refused:,} texts were refused by {item.model}: their records have no vector by it")
     if item.not_synced:
         lines.append(f"  not synced meanwhile: {item.not_synced}; see: byov-migrate sync --full")
     if item.rejects:
@@ -41,7 +43,7 @@ def _switched(item: Switched) -> str:
     use = f"search and QueryEncoder use {item.model} on {item.label}.{item.carrier}"
     if item.carrier == item.before:
         return f"{use} already"
-    way = "byov-migrate reembed switch --back" if item.carrier != item.embedding else "byov-migrate reembed switch"
+    way = "byov-migrate reembed switch --back" if item.is_newer else "byov-migrate reembed switch"
     return (
         f'{use} now. Applications that call RushDB themselves: propertyName "{item.carrier}", query vectors by'
         f" {item.model}. The other way again: {way}"

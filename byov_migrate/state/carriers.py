@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Connection, func, insert, inspect, select, update
 
 from byov_migrate.errors import Refused
 from byov_migrate.state import schema
-from byov_migrate.state.forgetting import forget_carrier
+from byov_migrate.state.forgetting import forget_carrier, forget_scope_of
 from byov_migrate.state.store import Store, replacing
 
 
@@ -113,8 +113,12 @@ class Carriers:
             connection.execute(update(schema.carrier).where(here).values(live=columns.property == to, marked=False))
 
     def begin_drop(self, table: str, property_name: str) -> None:
-        """Nothing is kept current there any more."""
-        self._update(table, property_name, leaving=True)
+        """Nothing is kept current there any more, and the scope does not ask for it: a kill afterwards stops nobody."""
+        columns = schema.carrier.c
+        here = (columns.table_name == table) & (columns.property == property_name)
+        with self._store.writing() as connection:
+            connection.execute(update(schema.carrier).where(here).values(leaving=True))
+            forget_scope_of(connection, table, property_name)
 
     def end_drop(self, table: str, carrier: Carrier) -> None:
         """Forget everything of a carrier whose index is gone."""
@@ -138,7 +142,9 @@ def live_one(carriers: list[Carrier]) -> Carrier:
 
 def _insert(connection: Connection, table: str, carrier: Carrier, now: float) -> None:
     values = {name: getattr(carrier, name) for name in ("embedding", "live", "complete", "marked", "leaving")}
-    here = {"table_name": table, "property": carrier.property_name, "begun_at": now}
+    latest = connection.execute(select(func.max(schema.carrier.c.begun_at))).scalar_one()
+    begun_at = now if latest is None else max(now, latest + 1)  # a clock may be set back; the order must stand
+    here = {"table_name": table, "property": carrier.property_name, "begun_at": begun_at}
     connection.execute(insert(schema.carrier).values(**here, **values, **_columns(carrier.making)))
 
 

@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from byov_migrate.state import schema
+from byov_migrate.state.ledger import UNSETTLED
 from byov_migrate.state.scope import carrier_prefix
 from byov_migrate.state.store import Store
 
@@ -58,9 +59,26 @@ def forget_carrier(connection: Connection, table: str, property_name: str) -> No
     """Everything about the vectors under one property, whose index is gone or is only made now."""
     for kept in (schema.vector, schema.adopted, schema.vector_cache, schema.carrier):
         connection.execute(delete(kept).where(kept.c.table_name == table, kept.c.property == property_name))
-    rejects = schema.reject.c
+    _let_refused_be_read_again(connection, table, property_name)
+    forget_scope_of(connection, table, property_name)
+
+
+def _let_refused_be_read_again(connection: Connection, table: str, property_name: str) -> None:
+    """Rows that these vectors alone kept away: their records may lag behind, or were never made."""
+    rejects, records = schema.reject.c, schema.ledger.c
     refused = (rejects.table_name == table) & (rejects.stage == "embed") & (rejects.column == property_name)
+    keys = select(rejects.key).where(refused)
+    if connection.execute(keys.limit(1)).first() is None:
+        return
+    lagging = (records.table_name == table) & records.key.in_(keys)
+    connection.execute(update(schema.ledger).where(lagging).values(hash=UNSETTLED))
+    swept = schema.sync.c.table_name == table
+    connection.execute(update(schema.sync).where(swept).values(swept_at=None, swept_rows=None, swept_checksum=None))
     connection.execute(delete(schema.reject).where(refused))
+
+
+def forget_scope_of(connection: Connection, table: str, property_name: str) -> None:
+    """What the scope says of the vectors under one property."""
     field = schema.scope.c.field
     here = field.startswith(carrier_prefix(table, property_name), autoescape=True)
     connection.execute(delete(schema.scope).where(here))

@@ -13,8 +13,11 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, insert, selec
 from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Refs, Rejected, Way
 from byov_migrate.state import edges, schema
 from byov_migrate.state.ledger import UNSETTLED
-from byov_migrate.state.store import KEYS_A_QUERY, Store, replacing
+from byov_migrate.state.store import KEYS_A_QUERY, Store, fact, replacing
 from byov_migrate.state.vector_cache import forget_vectors, keep_vectors
+
+LATE_UNTIL = "late_until"
+"""Name of the fact that says until when a lost request about settled vectors may be running, seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +158,26 @@ class Journal:
             connection.execute(delete(schema.intent).where(schema.intent.c.batch == batch))
 
     def advance(
-        self, table: str, receipts: Sequence[Receipt], properties: Sequence[str], rejected: Sequence[Rejected] = ()
+        self,
+        table: str,
+        receipts: Sequence[Receipt],
+        properties: Sequence[str],
+        rejected: Sequence[Rejected] = (),
+        *,
+        late_s: float = 0.0,
     ) -> int:
         """Settle proved batches and the rejects read with them: ledger, vectors, positions, intents at once.
 
-        Return how many of the rejects were not known before.
+        late_s: how long a request about settled vectors can still be running at the target. Return how many of the
+        rejects were not known before.
         """
         with self._store.writing() as connection:
             for receipt in receipts:
                 self._settle(connection, table, receipt, properties)
             added = sum(self._reject(connection, table, row) for row in rejected)
+            if late_s > 0:
+                until = {"name": LATE_UNTIL, "value": str(self._store.clock() + late_s)}
+                connection.execute(replacing(schema.meta).values(**until))
             _progressed(connection, self._store)
         return added
 
@@ -175,6 +188,9 @@ class Journal:
             _settle_links(connection, table, stored, ids)
             _loosen_refused(connection, table, batch, ids)
             _insert_all(connection, schema.ledger, [_ledger_row(table, batch.id, item, ids) for item in stored])
+        else:
+            gone = [item.document.key for item in batch.rows if item.document.key not in ids]
+            _unsettle(connection, table, gone, with_vectors=True)
         _insert_vectors(connection, [row for item in stored for row in _vector_rows(table, item, properties)])
         if self._keeps_vectors:
             keep_vectors(connection, table, properties, stored)
@@ -182,6 +198,12 @@ class Journal:
         connection.execute(delete(schema.intent).where(schema.intent.c.batch == batch.id))
         for position in batch.covers:
             _move(connection, position)
+
+    def late_s(self) -> float:
+        """How long a request of an earlier run about vectors that are settled can still be running; by the clock."""
+        with self._store.reading() as connection:
+            until = connection.execute(fact(LATE_UNTIL)).scalar_one_or_none()
+        return max(float(until) - self._store.clock(), 0.0) if until else 0.0
 
     def settle_attached(self, table: str, intent: Intent) -> None:
         """Settle a batch of an earlier run that attached vectors, all of which were found in the target."""

@@ -17,6 +17,10 @@ UNSETTLED = ""
 """Stands for the hash of a record that was begun to be rewritten or deleted, and never proved."""
 
 
+RECORD_GONE = "record-gone"
+"""Code of a reject: its record was deleted by somebody else while it was written."""
+
+
 class Ledger:
     """Records, vectors and rejects of a state."""
 
@@ -73,9 +77,12 @@ class Ledger:
         return {key: known.record_id for key, known in self.known(table, keys, ()).items()}
 
     def unsettled(self, table: str) -> list[str]:
-        """Keys of records that were begun to be rewritten or deleted, and never proved; rejected ones apart."""
+        """Keys of records that were begun to be rewritten or deleted, and never proved.
+
+        Rejected ones apart, but for those whose record somebody else deleted: they are made anew.
+        """
         columns, rejects = schema.ledger.c, schema.reject.c
-        rejected = select(rejects.key).where(rejects.table_name == table)
+        rejected = select(rejects.key).where(rejects.table_name == table, rejects.code != RECORD_GONE)
         query = select(columns.key).where(columns.table_name == table, columns.hash == UNSETTLED)
         with self._store.reading() as connection:
             return list(connection.execute(query.where(columns.key.not_in(rejected))).scalars())

@@ -46,6 +46,9 @@ class Asker:
 
     def wait_until(self, moment: float, reason: str) -> None:
         """Wait for a moment, unless it has passed."""
-        remaining = moment - self._patience.monotonic()
-        if remaining > 0:
+        if (remaining := self.until(moment)) > 0:
             self._patience.pause(reason, remaining)
+
+    def until(self, moment: float) -> float:
+        """Seconds left until a moment, 0 when it has passed."""
+        return max(moment - self._patience.monotonic(), 0.0)

@@ -49,6 +49,12 @@ class Attacher:
             latest = max((self._deadlines[record_id] for record_id in chosen), default=0.0)
         self._asker.wait_until(latest, "a vectors call without an answer may still be running")
 
+    def remaining_s(self) -> float:
+        """How long a lost vectors call can still be running."""
+        with self._lock:
+            latest = max(self._deadlines.values(), default=0.0)
+        return self._asker.until(latest)
+
     def _remember(self, record_ids: Collection[str]) -> None:
         with self._lock:
             self._deadlines.update(dict.fromkeys(record_ids, self._asker.deadline()))

@@ -189,6 +189,10 @@ class Delivery:
         """Remove records of ours and see that they are gone: an answer proves nothing. At most 1,000 a request."""
         self._lookout.discard(record_ids)
 
+    def late_s(self) -> float:
+        """How long a lost vectors call of ours can still be running, though one after it was answered."""
+        return self._attacher.remaining_s()
+
     def wait_until_quiet(self) -> None:
         """Wait until no vectors call of ours can still be running: at a run's end, before another may rewrite."""
         self._attacher.outlast()

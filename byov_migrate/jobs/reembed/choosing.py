@@ -60,17 +60,20 @@ def _by_model(config: Config, chosen: list[Meant], model: str) -> tuple[Meant, M
         raise ConfigurationError(f"--model: there is no [models.{model}] in the configuration; there are: {known}")
     made = [one for one in chosen if one.embedding.vector is None]
     if len(made) != 1:
-        known = ", ".join(map(str, made)) or "none that a model makes"
-        raise ConfigurationError(
-            f"--model: for which embedding? name it with --table and --embedding; there are: {known}"
-        )
+        raise ConfigurationError(f"--model: {_which(made)}")
     [one] = made
     return one, making_of(config, one.embedding.model_copy(update={"model": model}))
 
 
+def _which(made: list[Meant]) -> str:
+    if not made:
+        return "these vectors are a column's; edit the embedding in the configuration, then run it without --model"
+    return f"for which embedding? name it with --table and --embedding; there are: {', '.join(map(str, made))}"
+
+
 def _by_configuration(config: Config, state: State, chosen: list[Meant]) -> Iterator[tuple[Meant, Making]]:
     for one in chosen:
-        carriers = carriers_of(config, state, one)
+        carriers = recalled_carriers(config, state, one)
         if len(carriers) > 1:
             yield one, newest(carriers).making
             continue
@@ -79,7 +82,7 @@ def _by_configuration(config: Config, state: State, chosen: list[Meant]) -> Iter
             yield one, now
 
 
-def carriers_of(config: Config, state: State, one: Meant) -> list[Carrier]:
+def recalled_carriers(config: Config, state: State, one: Meant) -> list[Carrier]:
     """The embedding's carriers, oldest first; at least one.
 
     A state that was just adopted, or was written by an earlier version, does not say how its vectors are made: as

@@ -20,7 +20,7 @@ from byov_migrate.jobs.moving import Extent, move, prepare, settled
 from byov_migrate.jobs.opening import Ends, opened
 from byov_migrate.jobs.pipeline import Totals
 from byov_migrate.jobs.ranges import PAGE_ROWS_EMBEDDED, range_pages
-from byov_migrate.jobs.reembed.choosing import Meant, carriers_of, newest, to_embed
+from byov_migrate.jobs.reembed.choosing import Meant, newest, recalled_carriers, to_embed
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.jobs.sync import Asked, SyncResult, sync_tables
 from byov_migrate.jobs.sync_start import rows_of, where_it_begins
@@ -41,8 +41,8 @@ DROP = "byov-migrate reembed drop"
 class TableReembed:
     """One embedding. vectors: under `carrier` now; live_vectors: under `live`, which searches use.
 
-    synced: records that the syncs in between wrote; not_synced: why there was none. rejects: of the table, not
-    accepted.
+    synced: records that the syncs in between wrote; not_synced: why there was none. refused: texts that the new
+    model does not take, so that their records have no vector by it. rejects: of the table, not accepted.
     """
 
     table: str
@@ -54,6 +54,7 @@ class TableReembed:
     carrier: str
     model: str
     vectors: int
+    refused: int
     rejects: int
     rejected_new: int
     texts: int
@@ -97,7 +98,9 @@ def reembed(
         if not wanted:
             raise Refused("the stored vectors are those of the configuration; there is nothing to embed anew")
         for one, made in wanted:
-            _begin(before, one, made, carriers_of(config, before.state, one))
+            _require_possible(before, one, made, recalled_carriers(config, before.state, one))
+        for one, made in wanted:
+            _begin(before, one, made, recalled_carriers(config, before.state, one))
         ends = replace(before, config=as_carried(config, before.state.carriers))
         models = Models(ends.config, around.log)
         filled = tuple(_Filling(ends, models, one).result() for one, _ in wanted)
@@ -106,8 +109,8 @@ def reembed(
     return result
 
 
-def _begin(ends: Ends, one: Meant, made: Making, carriers: list[Carrier]) -> None:
-    """Make the index and let the state know of it, unless that was done before."""
+def _require_possible(ends: Ends, one: Meant, made: Making, carriers: list[Carrier]) -> None:
+    """Raise Refused when there are other vectors already, or the records cannot carry these."""
     live = live_one(carriers)
     if len(carriers) > 1:
         if not made.makes_the_same_as(newest(carriers).making):
@@ -117,6 +120,13 @@ def _begin(ends: Ends, one: Meant, made: Making, carriers: list[Carrier]) -> Non
     if made.makes_the_same_as(live.making):
         raise Refused(f"the vectors of {one} are made by {live.making.name} already; there is nothing to embed anew")
     _require_ready(ends, one, live, made)
+
+
+def _begin(ends: Ends, one: Meant, made: Making, carriers: list[Carrier]) -> None:
+    """Make the index and let the state know of it, unless that was done before."""
+    if len(carriers) > 1:
+        return
+    live = live_one(carriers)
     spare = (
         one.embedding.spare_property
         if live.property_name == one.embedding.property_name
@@ -143,7 +153,7 @@ def _require_ready(ends: Ends, one: Meant, live: Carrier, made: Making) -> None:
         raise Refused(
             f"the records of {one.table.label} have no property {one.embedding.spare_property} that could carry other"
             " vectors",
-            next_step=f"spare = true for {one.embedding.property_name}, then {APPLY}, then {REEMBED}",
+            next_step=f"with the old settings and spare = true {APPLY}; then {REEMBED} with the new ones",
         )
     if one.embedding.send_text and made.text != live.making.text:
         raise Refused(
@@ -175,7 +185,9 @@ def _make_index(ends: Ends, one: Meant, carrier: str, dimension: int) -> None:
     """
     place = (one.table.label, carrier)
     for index in ends.patience.retry(ends.wire.indexes):
-        if (index.label, index.property_name) == place and ends.patience.retry(partial(ends.wire.count_vectors, index)):
+        if (index.label, index.property_name) != place:
+            continue
+        if index.dimension != dimension or ends.patience.retry(partial(ends.wire.count_vectors, index)):
             ends.note("index-removed", table=one.table.name, property=carrier, because="a lost state left it")
             ends.patience.retry(partial(provision.delete_index, ends.wire, index))
     [index] = provision.ensure_indexes(ends.wire, ends.patience, one.table.label, {carrier: dimension})
@@ -213,6 +225,7 @@ class _Filling:
         while not self._done:
             self._fill_for_a_while()
             self._sync()
+        self._require_all_there()
         ends.state.carriers.complete(self._entry.name, self._new.property_name)
         name, ledger = self._entry.name, ends.state.ledger
         return TableReembed(
@@ -225,6 +238,7 @@ class _Filling:
             carrier=self._new.property_name,
             model=self._new.making.name,
             vectors=ledger.count_vectors(name, self._new.property_name),
+            refused=self._totals.refused,
             rejects=ledger.count_rejects(name),
             rejected_new=self._totals.rejected_new,
             texts=self._totals.texts,
@@ -233,6 +247,19 @@ class _Filling:
             not_synced=self._not_synced,
             seconds=ends.around.monotonic() - began,
         )
+
+    def _require_all_there(self) -> None:
+        """Raise Refused when somebody has taken vectors away that were proved: nobody is to be switched to those."""
+        ends, name, place = self._ends, self._entry.name, (self._entry.label, self._new.property_name)
+        here = [one for one in ends.patience.retry(ends.wire.indexes) if (one.label, one.property_name) == place]
+        held = sum(ends.patience.retry(partial(ends.wire.count_vectors, index)) for index in here)
+        known = ends.state.ledger.count_vectors(name, self._new.property_name)
+        if held < known:
+            raise Refused(
+                f"of {known:,} vectors that were stored under {'.'.join(place)} RushDB holds {held:,}; was its index"
+                " deleted?",
+                next_step=f"byov-migrate reembed drop --yes {self._new.property_name}, then {REEMBED}",
+            )
 
     def _sync(self) -> None:
         """Bring all tables up to date, as cron would; where changes cannot be told from the rest nobody does."""
@@ -243,6 +270,7 @@ class _Filling:
             self._ends.note("not-synced", because=self._not_synced)
             return
         self._synced += sum(table.changes for table in done.tables)
+        self._totals.rejected_new += sum(table.rejected_new for table in done.tables)
 
     def _fill_for_a_while(self) -> None:
         ends = self._ends
@@ -255,6 +283,7 @@ class _Filling:
         totals, _ = move(chosen, planner.pages(self._some(work)), extent)
         self._totals.texts += totals.texts
         self._totals.tokens += totals.tokens
+        self._totals.refused += totals.refused
         self._totals.rejected_new += totals.rejected_new
 
     def _some(self, work: TableWork) -> Iterator[Page]:
@@ -265,6 +294,7 @@ class _Filling:
         for page in range_pages(work.reader, rest, PAGE_ROWS_EMBEDDED, ends.patience):
             yield Page(tuple(row for row in page.rows if isinstance(row, Row)), None)  # a sync has seen the rejected
             self._at = page.position.upto if page.position else self._at
+            if page.position is not None and page.position.done:
+                self._done = True
             if ends.around.monotonic() > until:
                 return
-        self._done = not ends.around.stop.is_set()

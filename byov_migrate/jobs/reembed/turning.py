@@ -23,7 +23,10 @@ DROP = "reembed drop"
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """What searches of one embedding use now, and what they used before; the same where nothing was to be done."""
+    """What searches of one embedding use now, and what they used before; the same where nothing was to be done.
+
+    is_newer: of the two sets of vectors, those that were made last.
+    """
 
     table: str
     label: str
@@ -32,6 +35,7 @@ class Switched:
     model: str
     before: str
     before_model: str
+    is_newer: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ def _switch(state: State, one: Meant, pair: Sequence[Carrier], *, back: bool) ->
         state.carriers.switch(*one.names, wanted.property_name)
         state.runs.note("switched", table=one.table.name, to=wanted.property_name, model=wanted.making.name)
     names = (one.table.name, one.table.label, one.embedding.property_name)
-    return Switched(*names, wanted.property_name, wanted.making.name, before.property_name, before.making.name)
+    told = (wanted.property_name, wanted.making.name, before.property_name, before.making.name)
+    return Switched(*names, *told, is_newer=not back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +162,14 @@ def _require_kept_configured(config: Config, state: State, one: Meant, leaving: 
         raise Refused(
             f"the configuration of {one} makes the vectors under {leaving.property_name}, and searches use those under"
             f" {live.property_name}",
-            next_step=f"let it say how those were made, by {live.making.name}; or byov-migrate reembed switch",
+            next_step=f"let it say how those were made, by {live.making.name}; or {_way_to(state, one, leaving)}",
         )
+
+
+def _way_to(state: State, one: Meant, carrier: Carrier) -> str:
+    """The command after which searches use this carrier."""
+    is_newest = newest(state.carriers.of(*one.names)).property_name == carrier.property_name
+    return "byov-migrate reembed switch" if is_newest else "byov-migrate reembed switch --back"
 
 
 def _require_settled(state: State, one: Meant) -> None:

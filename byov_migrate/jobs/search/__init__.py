@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from byov_migrate.jobs.search.calls import LANGUAGES, ApplicationCall, Language
-from byov_migrate.jobs.search.choosing import Searched, choose, query_model, require_stored_model
+from byov_migrate.jobs.search.choosing import Searched, choose, query_model, require_stored_model, stored_fingerprint
 from byov_migrate.jobs.search.job import Options, has_vector, print_call, search
 from byov_migrate.jobs.search.results import Explanation, Hit, SearchResult, Seconds
 
@@ -23,4 +23,5 @@ __all__ = [
     "query_model",
     "require_stored_model",
     "search",
+    "stored_fingerprint",
 ]

@@ -68,8 +68,7 @@ def require_stored_model(fields: Mapping[str, Any], searched: Searched, model: M
     """
     if searched.embedding.vector is not None:
         return
-    place = f"tables[{searched.table.name}].embeddings[{searched.embedding.carrier}].fingerprint"
-    stored = fields.get(place)
+    stored = stored_fingerprint(fields, searched)
     if stored is None:
         raise Refused(
             f"the state knows no vectors of {searched}, so no model fits them", next_step="byov-migrate backfill"
@@ -81,6 +80,13 @@ def require_stored_model(fields: Mapping[str, Any], searched: Searched, model: M
             " not",
             next_step=f"put the old ones back; to go over to the new ones: {REEMBED}",
         )
+
+
+def stored_fingerprint(fields: Mapping[str, Any], searched: Searched) -> str | None:
+    """Of the model that made the stored vectors; None when the state knows none."""
+    place = f"tables[{searched.table.name}].embeddings[{searched.embedding.carrier}].fingerprint"
+    found: str | None = fields.get(place)
+    return found
 
 
 def require_dimension(searched: Searched, stored: int | None, query: int) -> None:
