@@ -67,6 +67,7 @@ class SyncRig:
     label: str = "Job"
     table: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
+    target: dict[str, Any] = field(default_factory=dict)
     models: dict[str, Any] = field(default_factory=dict)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     patience: str = "60s"
@@ -82,7 +83,7 @@ class SyncRig:
         }
         content = {
             "source": {"dsn": {"env": "DSN"}},
-            "target": {"url": self.url, "api_key": {"env": "KEY"}, "give_up_after": self.patience},
+            "target": {"url": self.url, "api_key": {"env": "KEY"}, "give_up_after": self.patience, **self.target},
             "state": self.state,
             "models": self.models,
             "tables": [{**plain, **self.table}],
@@ -129,9 +130,13 @@ class SyncRig:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The decoded answer of the target."""
+        return self.call("POST", path, body)
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """As `post`, by any method."""
         headers = {"authorization": f"Bearer {self.key}"}
         with httpx.Client(trust_env=False, timeout=120) as client:
-            answer = client.post(f"{self.url}/api/v1{path}", json=body, headers=headers)
+            answer = client.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers)
         answer.raise_for_status()
         return answer.json()
 

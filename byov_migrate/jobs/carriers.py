@@ -166,7 +166,12 @@ def _is_plain(item: EmbeddingConfig, stored: list[Carrier]) -> bool:
 def _for_reading(
     found: _Resolving, _table: TableConfig, item: EmbeddingConfig, carriers: list[Carrier]
 ) -> list[EmbeddingConfig]:
-    return [embedding_of(item, one, found.model_name(one, checked=False), is_configured=False) for one in carriers]
+    embeddings: list[EmbeddingConfig] = []
+    for one in carriers:
+        same = one.making.vector is not None and one.making.vector == item.vector  # the model is for queries alone
+        name = item.model if same else found.model_name(one, checked=False)
+        embeddings.append(embedding_of(item, one, name, is_configured=same))
+    return embeddings
 
 
 def _for_writing(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from byov_migrate import backfill, plan
@@ -14,71 +10,20 @@ from byov_migrate.jobs.adopt import adopt
 from byov_migrate.jobs.check import check
 from byov_migrate.jobs.evidence import gather
 from byov_migrate.jobs.models import QueryEncoder
-from byov_migrate.jobs.reembed import ReembedResult, drop, reembed, switch
-from byov_migrate.jobs.search import search
+from byov_migrate.jobs.reembed import drop, switch
 from byov_migrate.jobs.status import status
 from byov_migrate.jobs.verify import verify
 from byov_migrate.report.results import print_status
-from tests.models import make_tiny_model
-from tests.sync_rig import SyncRig, rigged
+from tests.reembed_rig import ROWS, TEXTS, differences, fill, nearest, records, rig, unfilled, use
+from tests.sync_rig import SyncRig
 
-ROWS = 40
-BODIES = """
-ALTER TABLE job ADD body text;
-UPDATE job SET body = CASE WHEN id > 5 THEN 'a text of its own, number ' || id END;
-"""
-TEXTS = ROWS - 5
-OURS = ("byovKey", "byovHash", "byovBatch", "byovSlice", "byovText_description", "description", "descriptionAlt")
-
-
-@pytest.fixture
-def rig(tmp_path: Path, database: str) -> Iterator[SyncRig]:
-    """Forty jobs, five without a text, migrated with the model `old`."""
-    with rigged(tmp_path, database) as made:
-        made.make_table(ROWS)
-        made.execute(BODIES)
-        made.models = {
-            "old": {"path": str(make_tiny_model(tmp_path / "old", dimension=4, seed=1)), "dtype": "float32"},
-            "new": {"path": str(make_tiny_model(tmp_path / "new", dimension=8, seed=2)), "dtype": "float32"},
-        }
-        use(made, "old")
-        made.backfill()
-        yield made
-
-
-def use(rig: SyncRig, model: str, **changes: Any) -> None:
-    """Write this into the configuration."""
-    embedding = {"property": "description", "text": "{body}", "model": model, **changes}
-    rig.table = {"columns": ["id", "title", "pay"], "embeddings": [embedding]}
-
-
-def filled(rig: SyncRig, **asked: Any) -> ReembedResult:
-    """A re-embedding, brought to its end."""
-    return reembed(rig.config(), surroundings=rig.around(), **asked)
-
-
-def differences(rig: SyncRig) -> int:
-    """What verify finds."""
-    return sum(verify(rig.config(), surroundings=rig.around()).counts.values())
-
-
-def records(rig: SyncRig) -> dict[str, dict[str, Any]]:
-    """Everything that RushDB holds of each record, by key."""
-    return {record["byovKey"]: record for record in rig.records()}
-
-
-def nearest(rig: SyncRig, **asked: Any) -> list[str]:
-    """Keys, best first."""
-    found = search(
-        rig.config(), "a text of its own, number 17", limit=10, exact=True, surroundings=rig.around(), **asked
-    )
-    return [hit.key for hit in found.hits]
+__all__ = ["rig", "unfilled"]
 
 
 def test_other_vectors_come_beside_those_in_use_and_no_record_is_written(rig: SyncRig) -> None:
     """The records are, property by property, what they were; both kinds of vectors are proved."""
     before = records(rig)
-    [result] = filled(rig, model="new").embeddings
+    [result] = fill(rig, model="new").embeddings
     assert (result.carrier, result.vectors, result.live, result.live_vectors) == (
         "descriptionAlt",
         TEXTS,
@@ -93,7 +38,7 @@ def test_other_vectors_come_beside_those_in_use_and_no_record_is_written(rig: Sy
 def test_searches_use_the_old_vectors_until_they_are_switched(rig: SyncRig) -> None:
     """The answers before and during are the same; after the switch they are those of the new model; and back."""
     old = nearest(rig)
-    filled(rig, model="new")
+    fill(rig, model="new")
     assert nearest(rig) == old
     new = nearest(rig, embedding="descriptionAlt")
     assert new != old
@@ -106,7 +51,7 @@ def test_searches_use_the_old_vectors_until_they_are_switched(rig: SyncRig) -> N
 
 def test_an_application_takes_the_new_model_without_a_restart(rig: SyncRig) -> None:
     """`refresh` looks whether there is another one; the property to ask by goes with it."""
-    filled(rig, model="new")
+    fill(rig, model="new")
     encoder = QueryEncoder(rig.config(), surroundings=rig.around())
     assert (encoder.property_name, encoder.dimension, encoder.refresh()) == ("description", 4, False)
     switch(rig.config(), surroundings=rig.around())
@@ -120,7 +65,7 @@ def test_a_sync_keeps_both_current(rig: SyncRig, *, unique: bool, switched: bool
     """New rows, other texts, other columns, texts that come and go, rows that are gone: verify finds no difference."""
     if unique:
         rig.make_keys_unique()
-    filled(rig, model="new")
+    fill(rig, model="new")
     if switched:
         switch(rig.config(), surroundings=rig.around())
     rig.execute(
@@ -145,7 +90,7 @@ def test_rows_that_change_while_it_is_filled_have_both(rig: SyncRig) -> None:
     """A re-embedding syncs before and after: what changed since the last sync is not filled with half a truth."""
     rig.execute("UPDATE job SET body = 'changed before ' || id WHERE id BETWEEN 10 AND 14")
     rig.execute("INSERT INTO job (id, body) VALUES (77, 'new before')")
-    [result] = filled(rig, model="new").embeddings
+    [result] = fill(rig, model="new").embeddings
     assert result.synced == 6
     assert (result.vectors, result.live_vectors) == (TEXTS + 1, TEXTS + 1)
     assert differences(rig) == 0
@@ -157,7 +102,7 @@ def test_the_new_model_may_be_an_edit_of_the_configuration(rig: SyncRig) -> None
     with pytest.raises(Refused, match="fingerprint is now") as refused:
         rig.sync()
     assert str(refused.value.next_step).startswith("byov-migrate reembed,")
-    filled(rig)
+    fill(rig)
     rig.execute("UPDATE job SET body = 'quite another text ' || id WHERE id BETWEEN 10 AND 14")
     rig.sync()
     assert differences(rig) == 0
@@ -169,7 +114,7 @@ def test_another_text_is_embedded_beside_the_old_one(rig: SyncRig) -> None:
     with pytest.raises(Refused, match="text is now") as refused:
         rig.sync()
     assert str(refused.value.next_step).startswith("byov-migrate reembed,")
-    [result] = filled(rig).embeddings
+    [result] = fill(rig).embeddings
     assert (result.live_vectors, result.vectors) == (TEXTS, ROWS)
     assert differences(rig) == 0
     switch(rig.config(), surroundings=rig.around())
@@ -183,7 +128,7 @@ def test_the_new_vectors_may_be_a_column(rig: SyncRig) -> None:
     """From a model to vectors that stand in PostgreSQL, as the class re-embed includes."""
     embedding = {"property": "description", "vector": "embedding", "text": "{body}", "model": "old"}
     rig.table = {"columns": ["id", "title", "pay"], "embeddings": [embedding]}
-    [result] = filled(rig).embeddings
+    [result] = fill(rig).embeddings
     assert (result.model, result.live_vectors, result.vectors) == ("column embedding", TEXTS, ROWS)
     assert differences(rig) == 0
     rig.execute("UPDATE job SET embedding = ARRAY[1, 2, 3, 4] WHERE id = 12")
@@ -194,7 +139,7 @@ def test_the_new_vectors_may_be_a_column(rig: SyncRig) -> None:
 def test_the_old_vectors_are_dropped_and_the_property_is_spare_again(rig: SyncRig) -> None:
     """The next model goes where the first one was. Records are written by none of it."""
     before = records(rig)
-    filled(rig, model="new")
+    fill(rig, model="new")
     switch(rig.config(), surroundings=rig.around())
     with pytest.raises(Refused, match="searches use those under descriptionAlt") as refused:
         drop(rig.config(), agreed=["description"], surroundings=rig.around())
@@ -209,7 +154,7 @@ def test_the_old_vectors_are_dropped_and_the_property_is_spare_again(rig: SyncRi
     assert differences(rig) == 0
     rig.execute("UPDATE job SET body = 'quite another text ' || id WHERE id BETWEEN 10 AND 14")
     assert rig.sync().updated == 5
-    [again] = filled(rig, model="old").embeddings
+    [again] = fill(rig, model="old").embeddings
     assert (again.carrier, again.vectors, again.live) == ("description", TEXTS, "descriptionAlt")
     assert differences(rig) == 0
     after = records(rig)
@@ -219,12 +164,12 @@ def test_the_old_vectors_are_dropped_and_the_property_is_spare_again(rig: SyncRi
 
 def test_a_candidate_that_is_no_better_is_dropped(rig: SyncRig) -> None:
     """Everything is as it was, and another one can be tried."""
-    filled(rig, model="new")
+    fill(rig, model="new")
     [gone] = drop(rig.config(), agreed=["descriptionAlt"], surroundings=rig.around()).embeddings
     assert (gone.property_name, gone.kept) == ("descriptionAlt", "description")
     assert differences(rig) == 0
     rig.sync(full=True)
-    [again] = filled(rig, model="new").embeddings
+    [again] = fill(rig, model="new").embeddings
     assert again.vectors == TEXTS
     assert differences(rig) == 0
 
@@ -233,19 +178,19 @@ def test_it_is_said_what_stands_in_the_way(rig: SyncRig) -> None:
     """Nothing is made before these refusals."""
     around = rig.around()
     with pytest.raises(Refused, match="nothing to embed anew"):
-        filled(rig)
+        fill(rig)
     with pytest.raises(Refused, match="made by old already"):
-        filled(rig, model="old")
+        fill(rig, model="old")
     with pytest.raises(ConfigurationError, match=r"no \[models.newest\]"):
-        filled(rig, model="newest")
+        fill(rig, model="newest")
     with pytest.raises(Refused, match="no second set of vectors to switch to"):
         switch(rig.config(), surroundings=around)
     with pytest.raises(Refused, match="no second set of vectors to drop"):
         drop(rig.config(), surroundings=around)
-    filled(rig, model="new")
+    fill(rig, model="new")
     rig.models["third"] = {**rig.models["new"], "document_prompt": "third: "}
     with pytest.raises(Refused, match="two sets of vectors already: description by old and descriptionAlt by new"):
-        filled(rig, model="third")
+        fill(rig, model="third")
     use(rig, "third")
     with pytest.raises(Refused, match="make other vectors than those under description"):
         rig.sync()
@@ -256,11 +201,11 @@ def test_records_without_a_spare_property_are_given_one_first(rig: SyncRig) -> N
     use(rig, "old", spare=False)
     backfill(rig.config(), apply=True, surroundings=rig.around())
     with pytest.raises(Refused, match="no property descriptionAlt") as refused:
-        filled(rig, model="new")
+        fill(rig, model="new")
     assert "spare = true" in str(refused.value.next_step)
     use(rig, "old")
     backfill(rig.config(), apply=True, surroundings=rig.around())
-    assert filled(rig, model="new").embeddings[0].vectors == TEXTS
+    assert fill(rig, model="new").embeddings[0].vectors == TEXTS
     use(rig, "old", spare=False)
     with pytest.raises(Refused, match="spare = false would remove it"):
         rig.sync()
@@ -270,7 +215,7 @@ def test_the_state_says_which_vectors_there_are(rig: SyncRig, capsys: pytest.Cap
     """Nothing while there is one kind under its own property; two lines while there are two."""
     print_status(status(rig.config(), surroundings=rig.around()))
     assert "description" not in capsys.readouterr().out
-    filled(rig, model="new")
+    fill(rig, model="new")
     print_status(status(rig.config(), surroundings=rig.around()))
     said = capsys.readouterr().out
     assert "  description: 35 vectors by old, which searches use\n" in said
@@ -280,7 +225,7 @@ def test_the_state_says_which_vectors_there_are(rig: SyncRig, capsys: pytest.Cap
 def test_plan_and_check_know_of_both(rig: SyncRig) -> None:
     """Neither takes the second kind for a difference; the digest that was approved is still that of the file."""
     before = plan(rig.config(), surroundings=rig.around())
-    filled(rig, model="new")
+    fill(rig, model="new")
     switch(rig.config(), surroundings=rig.around())
     planned = plan(rig.config(), surroundings=rig.around())
     assert planned.digest == before.digest
@@ -291,7 +236,7 @@ def test_plan_and_check_know_of_both(rig: SyncRig) -> None:
 
 def test_a_lost_state_is_adopted_with_the_vectors_under_the_spare_property(rig: SyncRig) -> None:
     """After a re-embedding was brought to its end nothing has to be embedded again to get the state back."""
-    filled(rig, model="new")
+    fill(rig, model="new")
     switch(rig.config(), surroundings=rig.around())
     use(rig, "new")
     drop(rig.config(), agreed=["description"], surroundings=rig.around())
@@ -307,18 +252,18 @@ def test_a_lost_state_is_adopted_with_the_vectors_under_the_spare_property(rig: 
 
 def test_vectors_that_a_lost_state_has_left_make_room(rig: SyncRig) -> None:
     """Of two kinds a new state knows those of the configuration; the others are removed before new ones come."""
-    filled(rig, model="new")
+    fill(rig, model="new")
     rig.config().state_path.unlink()
     [adopted] = adopt(rig.config(), agreed=[rig.label], surroundings=rig.around()).tables
     assert (adopted.differing, adopted.vectors) == (0, {"description": TEXTS})
-    [result] = filled(rig, model="new").embeddings
+    [result] = fill(rig, model="new").embeddings
     assert (result.vectors, result.texts) == (TEXTS, TEXTS)
     assert differences(rig) == 0
 
 
 def test_the_evidence_names_both_models_and_what_is_withheld_once(rig: SyncRig) -> None:
     """Each with its own fingerprint, counts and scores."""
-    filled(rig, model="new")
+    fill(rig, model="new")
     found = verify(rig.config(), surroundings=rig.around())
     [table] = gather(rig.config(), found, surroundings=rig.around()).tables
     told = {one.property_name: (one.model, one.dimension, one.vectors) for one in table.embeddings}

@@ -59,6 +59,7 @@ FILLED = TableReembed(
     live="description",
     live_model="jobs-v1",
     not_synced=None,
+    refused=0,
     live_vectors=200_398,
     carrier="descriptionAlt",
     model="jobs-v2",
@@ -124,7 +125,7 @@ def test_the_lines_of_a_re_embedding_are_those_that_are_printed(capsys: pytest.C
     assert any(block == "".join(f"{line}\n" for line in lines) for _, block in FENCE.findall(read(OPERATIONS)))
     assert following.startswith("next: byov-migrate verify --candidate")
     switched = ("descriptionAlt", "jobs-v2", "description", "jobs-v1")
-    print_switch(SwitchResult((Switched("public.job", "Job", "description", *switched),)))
+    print_switch(SwitchResult((Switched("public.job", "Job", "description", *switched, is_newer=True),)))
     assert shown(capsys.readouterr().out.rstrip("\n"), OPERATIONS)
 
 

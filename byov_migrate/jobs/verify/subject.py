@@ -120,9 +120,15 @@ class Subject:
     def _sent(self, plan: EmbeddingPlan, held: Mapping[str, Any]) -> str | None:
         """The mark of the text that was sent; None where none is."""
         text = held.get(plan.config.property_name)
-        if not (plan.config.send_text and plan.config.standing.live) or text is None:
+        if not (plan.config.send_text and plan.config.standing.live) or text is None or _is_only_carrier(plan, held):
             return None
         return self.ends.digests.text_hash(text, plan.fingerprint or "") if isinstance(text, str) else UNHASHABLE
+
+
+def _is_only_carrier(plan: EmbeddingPlan, held: Mapping[str, Any]) -> bool:
+    """Whether the property is there for other vectors alone: the row has no text of this embedding."""
+    name = plan.config.property_name
+    return held[name] == "" and f"byovText_{name}" not in held
 
 
 def _restamped(mark: str | None, fingerprint: str | None) -> str | None:
