@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from pydantic import (
 
 from byov_migrate import config_checks
 from byov_migrate.config_values import (
+    CarrierRole,
     Duration,
     FilterText,
     Identifier,
@@ -143,36 +143,9 @@ class EmbeddingConfig(Section):
         return self.property_name
 
     @property
-    def standing(self) -> Standing:
-        """Which vectors of the embedding these are."""
-        return Standing()
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is said of one embedding's vectors under one property while there may be others; see `state.carriers`."""
-
-    live: bool = True
-    complete: bool = True
-    marked: bool = True
-    remembered: bool = False  # the state says how they are made, and the configuration does not
-
-
-class CarriedEmbedding(EmbeddingConfig):
-    """An embedding as the state knows it: its vectors under a property that the configuration does not name."""
-
-    on: str
-    stands: Standing
-
-    @property
-    def carrier(self) -> str:
-        """As stored."""
-        return self.on
-
-    @property
-    def standing(self) -> Standing:
-        """As stored."""
-        return self.stands
+    def role(self) -> CarrierRole:
+        """Which of the embedding's vectors these are."""
+        return CarrierRole()
 
 
 class TableConfig(Section):

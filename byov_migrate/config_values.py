@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,16 @@ class Section(BaseModel):
     """A section of the file: frozen, and no key but those it knows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierRole:
+    """What one embedding's vectors under one property are for, while there may be others; see `state.carriers`."""
+
+    live: bool = True
+    complete: bool = True
+    marked: bool = True
+    remembered: bool = False  # the state says how they are made, and the configuration does not
 
 
 class Secret(Section):

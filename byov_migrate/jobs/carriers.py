@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from byov_migrate.config import CarriedEmbedding, Config, EmbeddingConfig, ModelConfig, Standing, TableConfig
+from byov_migrate.config import Config, EmbeddingConfig, ModelConfig, TableConfig
+from byov_migrate.config_values import CarrierRole
 from byov_migrate.errors import MigrationError, Refused
 from byov_migrate.state.carriers import Carrier, Carriers, Making
 from byov_migrate.state.looking import looked_at
@@ -19,6 +20,23 @@ from byov_migrate.templates import parse_template
 
 _MAKING_SETTINGS = ("path", "document_prompt", "max_tokens", "normalize", "long_text")
 """Of a model in the file: those that decide its vectors."""
+
+
+class CarriedEmbedding(EmbeddingConfig):
+    """An embedding as the state knows it: its vectors under a property that the configuration does not name."""
+
+    on: str
+    plays: CarrierRole
+
+    @property
+    def carrier(self) -> str:
+        """As stored."""
+        return self.on
+
+    @property
+    def role(self) -> CarrierRole:
+        """As stored."""
+        return self.plays
 
 
 def as_carried(config: Config, carriers: Carriers) -> Config:
@@ -215,8 +233,8 @@ def embedding_of(
         text = parse_template(made.text) if made.text is not None else item.text  # of ready vectors: only shown
         own |= {"text": text, "vector": made.vector}
     own |= {"model": model}
-    standing = Standing(carrier.live, carrier.complete, carrier.marked, remembered=not is_configured)
-    return CarriedEmbedding.model_construct(None, **own, on=carrier.property_name, stands=standing)
+    role = CarrierRole(carrier.live, carrier.complete, carrier.marked, remembered=not is_configured)
+    return CarriedEmbedding.model_construct(None, **own, on=carrier.property_name, plays=role)
 
 
 _Resolve: TypeAlias = Callable[[_Resolving, TableConfig, EmbeddingConfig, list[Carrier]], list[EmbeddingConfig]]

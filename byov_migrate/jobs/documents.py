@@ -51,7 +51,7 @@ def _origin(table: TableConfig, column: str) -> str:
 
 
 def _embedding_leaving(embedding: EmbeddingConfig) -> Iterator[Leaving]:
-    if not embedding.standing.live:
+    if not embedding.role.live:
         return  # another vector of what is listed already
     name = embedding.property_name
     for carrier in (name, embedding.spare_property) if embedding.spare else (name,):
@@ -157,7 +157,7 @@ def _carriers(
     if content is None or mark is None:
         return {}
     name = embedding.property_name
-    if not embedding.standing.live:
+    if not embedding.role.live:
         return {carrier: "" for carrier in (name, embedding.spare_property) if carrier not in others}
     text = content if embedding.send_text and isinstance(content, str) else ""
     spare: dict[str, Outgoing] = {embedding.spare_property: ""} if embedding.spare else {}

@@ -161,7 +161,7 @@ class Embedder:
             refused=sum(
                 len(column.refused)
                 for plan, column in zip(self._plans, columns, strict=True)
-                if not plan.config.standing.live
+                if not plan.config.role.live
             ),
         )
         return pages
@@ -194,7 +194,7 @@ class Embedder:
         self, number: int, row: Row, columns: Sequence[_Column], scores: Sequence[dict[int, Scores]]
     ) -> Embedded | Rejected:
         for plan, column in zip(self._plans, columns, strict=True):
-            if number in column.refused and plan.config.standing.live:  # else it only lacks the other model's vector
+            if number in column.refused and plan.config.role.live:  # else it only lacks the other model's vector
                 return _rejected(row, plan, *column.refused[number])
         document = self._composer.document(row)
         vectors = tuple(column.vectors.get(number) for column in columns)

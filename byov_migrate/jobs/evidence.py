@@ -243,7 +243,7 @@ class _Gatherer:
     def _embeddings(self, table: TableConfig, proved: TableVerification) -> Iterator[EmbeddingEvidence]:
         fields = self.ends.state.scope.fields()
         for number, item in enumerate(table.embeddings):
-            if not item.standing.complete:
+            if not item.role.complete:
                 continue
             index = self._index(table, item)
             lengths = None if item.vector or "vectors" in self.found.skipped else self._lengths(table, number, proved)
@@ -305,7 +305,7 @@ def columns_that_stay(table: TableConfig) -> Iterator[tuple[str, bool]]:
 def silent_carriers(table: TableConfig) -> Iterator[str]:
     """Properties that carry a vector and have to be empty."""
     for item in table.embeddings:
-        if not item.standing.live:
+        if not item.role.live:
             continue
         if not item.send_text:
             yield item.property_name

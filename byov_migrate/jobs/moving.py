@@ -142,7 +142,7 @@ def _remember_making(ends: Ends, table: TableConfig, plans: Sequence[EmbeddingPl
     """Keep how each embedding's vectors are made: the file may say otherwise when a better model is brought in."""
     for plan in plans:
         item = plan.config
-        if item.standing.remembered:
+        if item.role.remembered:
             continue
         model = ends.config.models[item.model] if item.model else None
         made = making(item, model, plan.fingerprint)

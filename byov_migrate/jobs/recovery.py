@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from byov_migrate.jobs.surroundings import Surroundings
 from byov_migrate.records import Known
 from byov_migrate.state import State
-from byov_migrate.state.journal import Intent
+from byov_migrate.state.intents import Intent
 from byov_migrate.target.delivery import Delivery
 from byov_migrate.target.looking import Lookout
 from byov_migrate.target.proof import of_batch, of_keys

@@ -10,41 +10,15 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
-from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Refs, Rejected, Way
+from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Rejected
 from byov_migrate.state import edges, schema
+from byov_migrate.state.intents import Intent, packed_row, unpacked_rows
 from byov_migrate.state.ledger import UNSETTLED
 from byov_migrate.state.store import KEYS_A_QUERY, Store, fact, replacing
 from byov_migrate.state.vector_cache import forget_vectors, keep_vectors
 
 LATE_UNTIL = "late_until"
 """Name of the fact that says until when a lost request about settled vectors may be running, seconds since 1970."""
-
-
-@dataclass(frozen=True, slots=True)
-class IntentRow:
-    """What an unproved batch holds of one row: enough to prove it later without the row itself.
-
-    hash: of its record, empty when that is not written and only a vector is attached.
-    """
-
-    key: str
-    hash: str
-    vectors: Mapping[str, tuple[str, tuple[float, float, float]]]  # property -> text hash, probe scores
-    refs: Refs
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """A batch that was about to be sent at `sent_at` (seconds since 1970) and is not proved yet."""
-
-    batch: str
-    sent_at: float
-    rows: tuple[IntentRow, ...]
-
-    @property
-    def attaches(self) -> bool:
-        """Whether no record is written."""
-        return all(not row.hash for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +84,7 @@ class Journal:
             "table_name": table,
             "run": self._store.run or "",
             "sent_at": self._store.clock(),
-            "rows": orjson.dumps([_packed(item, properties, batch.way) for item in batch.rows]),
+            "rows": orjson.dumps([packed_row(item, properties, batch.way) for item in batch.rows]),
         }
         with self._store.writing() as connection:
             connection.execute(replacing(schema.intent).values(**row))
@@ -150,7 +124,7 @@ class Journal:
     def intents(self, table: str) -> list[Intent]:
         """Batches of earlier runs that were never settled."""
         query = select(schema.intent).where(schema.intent.c.table_name == table).order_by(schema.intent.c.sent_at)
-        return [Intent(row["batch"], row["sent_at"], _unpacked(row["rows"])) for row in self._store.rows(query)]
+        return [Intent(row["batch"], row["sent_at"], unpacked_rows(row["rows"])) for row in self._store.rows(query)]
 
     def drop_intent(self, batch: str) -> None:
         """Forget a batch that is proved not to be stored."""
@@ -353,25 +327,6 @@ def _move(connection: Connection, position: Position) -> None:
 
 def _text(stored: list[str] | None) -> KeyText | None:
     return None if stored is None else tuple(stored)
-
-
-def _packed(item: Embedded, properties: Sequence[str], way: Way) -> list[Any]:
-    document = item.document
-    marks = zip(properties, document.text_hashes, item.scores, strict=True)
-    vectors = {name: [text, score] for name, text, score in marks if score is not None}
-    return [document.key, "" if way == "attach" else document.hash, vectors, dict(document.refs)]
-
-
-def _unpacked(stored: bytes) -> tuple[IntentRow, ...]:
-    return tuple(
-        IntentRow(
-            key,
-            hashed,
-            {name: (text, tuple(score)) for name, (text, score) in vectors.items()},
-            {kind: tuple(keys) for refs in more for kind, keys in refs.items()},  # none in batches of earlier versions
-        )
-        for key, hashed, vectors, *more in orjson.loads(stored)
-    )
 
 
 def _ledger_row(table: str, batch: str, item: Embedded, ids: Mapping[str, str]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def choose(config: Config, table: str | None = None, embedding: str | None = Non
     if not found:
         of = f"of {table}" if table else "here"
         raise ConfigurationError(f"nothing {of} is embedded, so nothing can be searched by meaning")
-    live = [one for one in found if one.embedding.standing.live]
+    live = [one for one in found if one.embedding.role.live]
     for one in live:
         if embedding in (None, one.embedding.property_name):
             return one

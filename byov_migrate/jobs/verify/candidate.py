@@ -78,7 +78,7 @@ def pairs_of(ends: Reading) -> tuple[Pair, ...]:
     pairs = [pair for table in ends.config.tables for pair in _pairs(ends, table)]
     if not pairs:
         raise Refused("--candidate: there is no second set of vectors to compare", next_step=f"{REEMBED} --model NAME")
-    complete = {(table.name, item.carrier) for table, item in embeddings if item.standing.complete}
+    complete = {(table.name, item.carrier) for table, item in embeddings if item.role.complete}
     found = tuple(pair for pair in pairs if (pair.table, pair.candidate.property_name) in complete)
     if not found:
         raise Refused(f"--candidate: {'; '.join(_filled(ends, pair) for pair in pairs)}", next_step=REEMBED)

@@ -94,10 +94,10 @@ def _cosines(
     known = subject.ends.state.ledger.known(subject.table.name, keys, (embedding.carrier,))
     for row in rows:
         mark = subject.composer.hashes(row)[1][number]
-        if not embedding.standing.marked and (row.key not in known or known[row.key].text_hashes != (mark,)):
+        if not embedding.role.marked and (row.key not in known or known[row.key].text_hashes != (mark,)):
             continue
         for record in _own(row.key, search, nearest.get(row.key, ())) if row.key in search.vectors else ():
-            said = record.properties.get(mark_name) if embedding.standing.marked else mark
+            said = record.properties.get(mark_name) if embedding.role.marked else mark
             if said == mark and record.score is not None:
                 found[row.key] = min(2 * record.score - 1, found.get(row.key, 1.0))
     return found

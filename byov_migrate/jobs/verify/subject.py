@@ -113,14 +113,14 @@ class Subject:
         silent = carriers[1:] if embedding.send_text else carriers
         spoken = tuple(name for name in silent if held.get(name, "") != "")
         mark = _text(held, f"byovText_{embedding.property_name}")
-        if not embedding.standing.marked:
+        if not embedding.role.marked:
             mark = _restamped(mark, plan.fingerprint) if self.by_text else UNSAID
         return Side(mark, None, carried, spoken, self._sent(plan, held))
 
     def _sent(self, plan: EmbeddingPlan, held: Mapping[str, Any]) -> str | None:
         """The mark of the text that was sent; None where none is."""
         text = held.get(plan.config.property_name)
-        if not (plan.config.send_text and plan.config.standing.live) or text is None or _is_only_carrier(plan, held):
+        if not (plan.config.send_text and plan.config.role.live) or text is None or _is_only_carrier(plan, held):
             return None
         return self.ends.digests.text_hash(text, plan.fingerprint or "") if isinstance(text, str) else UNHASHABLE
 
@@ -162,7 +162,7 @@ def examine(ends: Reading, table: TableConfig, models: Models, *, by_text: bool 
     project = here[0].project if here else None
     places = table_work.place_fields(system, identity.database, ends.digests, project)
     table_work.settle_scope(ends.state, table, reader, plans, places, ends.links)
-    if not all(item.standing.complete for item in table.embeddings):
+    if not all(item.role.complete for item in table.embeddings):
         table, plans = _without_incomplete(table, plans)
         reader = _reader(ends, table, known)
     fingerprints = tuple(plan.fingerprint for plan in plans)
@@ -176,8 +176,8 @@ def examine(ends: Reading, table: TableConfig, models: Models, *, by_text: bool 
 def _without_incomplete(
     table: TableConfig, plans: tuple[EmbeddingPlan, ...]
 ) -> tuple[TableConfig, tuple[EmbeddingPlan, ...]]:
-    complete = tuple(item for item in table.embeddings if item.standing.complete)
-    kept = tuple(plan for plan in plans if plan.config.standing.complete)
+    complete = tuple(item for item in table.embeddings if item.role.complete)
+    kept = tuple(plan for plan in plans if plan.config.role.complete)
     return table.model_copy(update={"embeddings": complete}), kept
 
 
