@@ -10,6 +10,9 @@ import orjson
 
 from byov_migrate.records import Embedded, Refs, Way
 
+LATE_UNTIL = "late_until"
+"""Name of the fact that says until when a lost request about settled vectors may be running, seconds since 1970."""
+
 
 @dataclass(frozen=True, slots=True)
 class IntentRow:

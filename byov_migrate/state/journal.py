@@ -12,13 +12,10 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, insert, selec
 
 from byov_migrate.records import Batch, Embedded, KeyRange, KeyText, Position, Receipt, Rejected
 from byov_migrate.state import edges, schema
-from byov_migrate.state.intents import Intent, packed_row, unpacked_rows
+from byov_migrate.state.intents import LATE_UNTIL, Intent, packed_row, unpacked_rows
 from byov_migrate.state.ledger import UNSETTLED
 from byov_migrate.state.store import KEYS_A_QUERY, Store, fact, replacing
 from byov_migrate.state.vector_cache import forget_vectors, keep_vectors
-
-LATE_UNTIL = "late_until"
-"""Name of the fact that says until when a lost request about settled vectors may be running, seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.graph_rig import GraphRig, graph_rigged
+from tests.killing import killed_at
 
 KILLS = int(os.environ.get("BYOV_TEST_LINK_KILLS", "4"))
 ROWS = int(os.environ.get("BYOV_TEST_LINK_ROWS", "300"))
+IS_LINKING = "SELECT 1 FROM link WHERE called_at IS NOT NULL"
 RUN = """
 import json, sys
 from pathlib import Path
@@ -43,30 +42,6 @@ def started(rig: GraphRig, job: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", RUN, json.dumps(given), job], cwd=root, stderr=subprocess.PIPE)
 
 
-def is_linking(rig: GraphRig) -> bool:
-    """Whether requests about links may be under way."""
-    try:
-        with sqlite3.connect(f"file:{rig.config().state_path}?mode=ro", uri=True, timeout=1) as connection:
-            return bool(connection.execute("SELECT count(*) FROM link WHERE called_at IS NOT NULL").fetchone()[0])
-    except sqlite3.OperationalError:
-        return False
-
-
-def killed_while_linking(process: subprocess.Popen[bytes], rig: GraphRig, after_s: float) -> bool:
-    """Whether it lived long enough."""
-    while process.poll() is None and not is_linking(rig):
-        time.sleep(0.01)
-    try:
-        process.wait(after_s)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return True
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    return False
-
-
 @pytest.mark.timeout(1800)
 def test_killed_while_links_are_made_the_next_run_ends_exact(
     rig: GraphRig, record_property: Callable[[str, object], None]
@@ -76,7 +51,8 @@ def test_killed_while_links_are_made_the_next_run_ends_exact(
     moments = random.Random(8)  # noqa: S311 - no secret
     kills = 0
     for number in range(KILLS * 4):
-        kills += killed_while_linking(started(rig, "backfill" if not number else "sync"), rig, moments.uniform(0, 1.2))
+        process = started(rig, "backfill" if not number else "sync")
+        kills += killed_at(process, rig.config().state_path, IS_LINKING, moments.uniform(0, 1.2))
         if kills >= KILLS:
             break
         if number:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +21,7 @@ import pytest
 
 from byov_migrate.jobs.reembed import reembed, switch
 from byov_migrate.jobs.verify import verify
+from tests.killing import killed_at
 from tests.models import make_tiny_model
 from tests.sync_rig import SyncRig, rigged
 
@@ -31,6 +29,7 @@ KILLS = int(os.environ.get("BYOV_TEST_REEMBED_KILLS", "3"))
 ROWS = int(os.environ.get("BYOV_TEST_REEMBED_ROWS", "600"))
 DIMENSIONS = {"old": 20, "new": 28}
 HITS = 5
+IS_SENDING = "SELECT 1 FROM intent"
 RUN = """
 import json, sys
 from pathlib import Path
@@ -135,30 +134,6 @@ def started(rig: SyncRig) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE)
 
 
-def is_filling(rig: SyncRig) -> bool:
-    """Whether batches are under way."""
-    try:
-        with sqlite3.connect(f"file:{rig.config().state_path}?mode=ro", uri=True, timeout=1) as connection:
-            return bool(connection.execute("SELECT count(*) FROM intent").fetchone()[0])
-    except sqlite3.OperationalError:
-        return False
-
-
-def killed(process: subprocess.Popen[bytes], rig: SyncRig, after_s: float) -> bool:
-    """Whether it lived long enough to be killed while batches were under way, or so long after."""
-    while process.poll() is None and not is_filling(rig):
-        time.sleep(0.01)
-    try:
-        process.wait(after_s)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return True
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    return False
-
-
 def untouched(rig: SyncRig) -> dict[str, dict[str, Any]]:
     """The records of rows that never change."""
     return {record["byovKey"]: record for record in rig.records() if ROWS // 2 < int(record["byovKey"]) <= ROWS}
@@ -176,7 +151,7 @@ def test_killed_while_it_is_filled_nobody_who_searches_notices(
     kills = 0
     with always(lambda: searcher.search(random_), 0.1), always(changing(rig), 0.05):
         for _ in range(KILLS * 3):
-            kills += killed(started(rig), rig, moments.uniform(0, 1.5))
+            kills += killed_at(started(rig), rig.config().state_path, IS_SENDING, moments.uniform(0, 1.5))
             if kills >= KILLS:
                 break
         reembed(rig.config(), model="new", surroundings=rig.around())

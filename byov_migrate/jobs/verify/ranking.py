@@ -48,7 +48,7 @@ def agreement(answers: Iterable[Answers]) -> Agreement | None:
         return None
     pairs = [(places(one.live), places(one.candidate)) for one in answered]
     changes = [abs(live[item] - new[item]) for live, new in pairs for item in live.keys() & new.keys()]
-    recalls = [_share(one.near, places(one.candidate)) for one in answered if one.candidate]
+    recalls = [share_found(one.near, places(one.candidate)) for one in answered if one.candidate]
     return Agreement(
         asked=len(answered),
         same_first=_mean([bool(_firsts(live) & _firsts(new)) for live, new in pairs]),
@@ -73,7 +73,8 @@ def _firsts(placed: dict[str, int]) -> set[str]:
     return {record_id for record_id, place in placed.items() if place == 0}
 
 
-def _share(found: Collection[str], wanted: Collection[str]) -> float:
+def share_found(found: Iterable[str], wanted: Collection[str]) -> float:
+    """Of the wanted ones, each once, the share that was found."""
     return len(set(found) & set(wanted)) / len(wanted)
 
 

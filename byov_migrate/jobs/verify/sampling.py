@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from byov_migrate.jobs.verify.ranking import share_found
 from byov_migrate.jobs.verify.reading_sides import Pace
 from byov_migrate.jobs.verify.results import SampleProof
 from byov_migrate.jobs.verify.subject import Subject
@@ -110,10 +111,9 @@ def _own(key: str, search: _Search, nearest: Iterable[Stored]) -> list[Stored]:
 
 def _recall(search: _Search, nearest: Mapping[str, Sequence[Stored]]) -> float | None:
     """Mean share of the ten nearest by exact search that the index search finds."""
-    shares = [_share(search(key, None), exact) for key, exact in nearest.items() if exact]
+    shares = [share_found(_ids(search(key, None)), _ids(exact)) for key, exact in nearest.items() if exact]
     return sum(shares) / len(shares) if shares else None
 
 
-def _share(near: Iterable[Stored], exact: Sequence[Stored]) -> float:
-    ids = {hit.record_id for hit in exact}
-    return len(ids & {hit.record_id for hit in near}) / len(ids)
+def _ids(hits: Iterable[Stored]) -> set[str]:
+    return {hit.record_id for hit in hits}
