@@ -142,6 +142,8 @@ class Pipeline:
                 break
             self._note(page)
             for item in page.rows:
+                if self._around.stop.is_set():
+                    return pending  # a page holds many batches, more than a grace period may bear
                 if isinstance(item, Embedded):
                     self._add(pending, item, writers)
             if page.position is not None:
