@@ -156,6 +156,15 @@ class SyncRig:
         """`byovKey` -> record id."""
         return {record["byovKey"]: record["__id"] for record in self.records()}
 
+    def indexes(self) -> list[dict[str, Any]]:
+        """The label's, as RushDB tells them."""
+        return [index for index in self.call("GET", "/ai/indexes")["data"] if index["label"] == self.label]
+
+    def delete_index(self, property_name: str = "description") -> None:
+        """What an operator does, or a script that tidies up."""
+        [index] = [index for index in self.indexes() if index["propertyName"] == property_name]
+        self.call("DELETE", f"/ai/indexes/{index['id']}")
+
     def make_keys_unique(self) -> None:
         """What RushDB's operator does: of a real one with the program that BYOV_TEST_NEO4J_CYPHER names."""
         if cypher := os.environ.get("BYOV_TEST_NEO4J_CYPHER"):

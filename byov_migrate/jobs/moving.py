@@ -105,12 +105,18 @@ def looked_at(ends: Ends, table: TableConfig, models: Models, *, lazily: bool) -
 
 
 def prepare(
-    ends: Ends, table: TableConfig, models: Models, *, lazily: bool = False, accept: Place | None = None
+    ends: Ends,
+    table: TableConfig,
+    models: Models,
+    *,
+    lazily: bool = False,
+    accept: Place | None = None,
+    is_repair: bool = False,
 ) -> TableWork:
     """Check everything that can be checked, then claim the label: a refusal comes before the first write.
 
     lazily: models are loaded when there is something to embed. accept: what is taken as it is now, with a word on what
-    it was.
+    it was. is_repair: an index that is gone is made anew, to be filled.
     """
     _note_digest(ends)
     seen = looked_at(ends, table, models, lazily=lazily)
@@ -120,7 +126,8 @@ def prepare(
     elif accept == "target":
         accept_target(ends, table, seen.places.get("target.project"))
     fields = table_work.settle_scope(ends.state, table, reader, plans, seen.places, ends.links)
-    indexes = table_work.occupy(ends.wire, ends.patience, ends.state, table, plans, ends.source_name(table))
+    source = ends.source_name(table)
+    indexes = table_work.occupy(ends.wire, ends.patience, ends.state, table, plans, source, is_repair=is_repair)
     if indexes:
         fields["target.project"] = indexes[0].project
     ends.state.scope.adopt(fields)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from byov_migrate.config import Config, EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
-from byov_migrate.errors import ConfigurationError
+from byov_migrate.errors import ConfigurationError, Refused
 from byov_migrate.jobs.documents import Composer
 from byov_migrate.jobs.embedding import EmbeddingPlan
 from byov_migrate.jobs.surroundings import Surroundings
@@ -143,12 +143,36 @@ def occupy(
     table: TableConfig,
     plans: tuple[EmbeddingPlan, ...],
     source: str,
+    *,
+    is_repair: bool = False,
 ) -> tuple[Index, ...]:
-    """Claim the label and make its indexes."""
+    """Claim the label and make its indexes.
+
+    is_repair: one that is gone is made anew, to be filled. Raise Refused for it otherwise: it would be empty, and so
+    would be every search, while each sync says that all is well.
+    """
     marker = provision.Marker(table.label, state.runs.state_id, source, state.runs.generation)
     provision.claim_label(wire, patience, marker, records_known=state.ledger.count_records(table.name))
+    if not is_repair:
+        _require_filled_indexes(wire, patience, state, table, plans)
     dimensions = {plan.config.carrier: plan.dimension for plan in plans}
     return provision.ensure_indexes(wire, patience, table.label, dimensions)
+
+
+def _require_filled_indexes(
+    wire: Wire, patience: Patience, state: State, table: TableConfig, plans: Sequence[EmbeddingPlan]
+) -> None:
+    here = {index.property_name for index in patience.retry(wire.indexes) if index.label == table.label}
+    for embedding in (plan.config for plan in plans if plan.config.carrier not in here):
+        lost = state.ledger.count_vectors(table.name, embedding.carrier)
+        if lost:
+            drop = f"reembed drop --yes {embedding.carrier}"
+            mend = "verify, then byov-migrate sync --repair last" if embedding.role.live else drop
+            raise Refused(
+                f"the index on {table.label}.{embedding.carrier} is gone from RushDB, and with it {lost:,} vectors;"
+                " no row was written",
+                next_step=f"byov-migrate {mend}",
+            )
 
 
 def write_mode(config: Config, server: Server) -> WriteMode:

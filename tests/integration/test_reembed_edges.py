@@ -60,13 +60,6 @@ COMMANDS: dict[str, Callable[[SyncRig], object]] = {
 TWO_CYCLES = pytest.mark.parametrize("second", [False, True], ids=["first cycle", "second cycle"])
 
 
-def remove_index(rig: SyncRig, property_name: str) -> None:
-    """Somebody deletes an index in RushDB."""
-    found = rig.call("GET", "/ai/indexes")["data"]
-    [index] = [one for one in found if (one["label"], one["propertyName"]) == (rig.label, property_name)]
-    rig.call("DELETE", f"/ai/indexes/{index['id']}")
-
-
 def killed_fill(rig: SyncRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A re-embedding that was killed when every vector was sent and none was proved."""
     killed_at(monkeypatch, Delivery, "confirm", lambda: fill(rig, model="new"))
@@ -340,7 +333,7 @@ def test_an_index_that_somebody_deletes_while_it_is_filled_is_never_complete(
 ) -> None:
     """The state knew all its vectors, so nothing was to be done, and searches were switched to an empty index."""
     killed_at(monkeypatch, Carriers, "complete", lambda: fill(rig, model="new"))
-    remove_index(rig, "descriptionAlt")
+    rig.delete_index("descriptionAlt")
     with pytest.raises(Refused) as refused:
         fill(rig, model="new")
     assert "byov-migrate reembed drop --yes descriptionAlt" in str(refused.value.next_step)
