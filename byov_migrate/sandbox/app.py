@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
+from byov_migrate.sandbox.calls import Call
 from byov_migrate.sandbox.replies import Refusal, Reply, database_failure, empty_failure, invalid_body, refused
-from byov_migrate.sandbox.routes import ROUTES, Call, Route
+from byov_migrate.sandbox.routes import ROUTES, Route
 from byov_migrate.sandbox.store import Store
 
 MAIN_PROJECT = "main"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from byov_migrate.sandbox import records
 from byov_migrate.sandbox import search as searches
+from byov_migrate.sandbox.calls import Call
 from byov_migrate.sandbox.documents import Draft, Options, read_drafts, read_options, read_vectors
 from byov_migrate.sandbox.records import NotUnique, Stored
 from byov_migrate.sandbox.replies import (
@@ -23,9 +24,6 @@ from byov_migrate.sandbox.replies import (
 from byov_migrate.sandbox.store import Session
 from byov_migrate.sandbox.values import Content, content_of, refuse_reserved
 from byov_migrate.sandbox.writes import merged, overwrite, write
-
-if TYPE_CHECKING:
-    from byov_migrate.sandbox.routes import Call
 
 MOST_RETURNED = 1000
 

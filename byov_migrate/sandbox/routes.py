@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from byov_migrate.sandbox import constraints, record_routes
 from byov_migrate.sandbox import indexes as vector_indexes
 from byov_migrate.sandbox import relations as links
 from byov_migrate.sandbox import search as searches
+from byov_migrate.sandbox.calls import Call
 from byov_migrate.sandbox.nearest import nearest
 from byov_migrate.sandbox.record_routes import spliced
 from byov_migrate.sandbox.replies import Reply, enveloped, refused
 from byov_migrate.sandbox.store import Session
 
-Handler: TypeAlias = Callable[[Session, "Call"], Reply]
+Handler: TypeAlias = Callable[[Session, Call], Reply]
 
 REQUEST_BUDGET_S = 1
 SETTINGS = {
@@ -28,15 +29,6 @@ SETTINGS = {
     "synxEnabled": False,
     "byovSandbox": {"requestBudget": REQUEST_BUDGET_S},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request: path parameters, parsed body (an empty object without one), and whose key it came with."""
-
-    path: Mapping[str, str]
-    body: Any
-    token: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
