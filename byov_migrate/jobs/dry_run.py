@@ -102,6 +102,7 @@ def _look_at(ends: Reading, table: TableConfig, models: Models) -> TableWork:
     system = ends.config.state.source_id or identity.system_identifier or "hidden"
     places = table_work.place_fields(system, identity.database, ends.digests, None)
     table_work.settle_scope(ends.state, table, reader, plans, places, ends.links)
+    table_work.require_filled_indexes(ends.wire, ends.patience, ends.state, table, plans)
     fingerprints = tuple(plan.fingerprint for plan in plans)
     composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints, reader.links)
     return TableWork(table, reader, plans, composer, Destination(table.label, (), "two-call", ()))

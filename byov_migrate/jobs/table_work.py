@@ -154,25 +154,27 @@ def occupy(
     marker = provision.Marker(table.label, state.runs.state_id, source, state.runs.generation)
     provision.claim_label(wire, patience, marker, records_known=state.ledger.count_records(table.name))
     if not is_repair:
-        _require_filled_indexes(wire, patience, state, table, plans)
+        require_filled_indexes(wire, patience, state, table, plans)
     dimensions = {plan.config.carrier: plan.dimension for plan in plans}
     return provision.ensure_indexes(wire, patience, table.label, dimensions)
 
 
-def _require_filled_indexes(
+def require_filled_indexes(
     wire: Wire, patience: Patience, state: State, table: TableConfig, plans: Sequence[EmbeddingPlan]
 ) -> None:
+    """Raise Refused when an index is gone that held vectors by what the state knows."""
     here = {index.property_name for index in patience.retry(wire.indexes) if index.label == table.label}
     for embedding in (plan.config for plan in plans if plan.config.carrier not in here):
-        lost = state.ledger.count_vectors(table.name, embedding.carrier)
-        if lost:
-            drop = f"reembed drop --yes {embedding.carrier}"
-            mend = "verify, then byov-migrate sync --repair last" if embedding.role.live else drop
-            raise Refused(
-                f"the index on {table.label}.{embedding.carrier} is gone from RushDB, and with it {lost:,} vectors;"
-                " no row was written",
-                next_step=f"byov-migrate {mend}",
-            )
+        if vectors := state.ledger.count_vectors(table.name, embedding.carrier):
+            raise index_gone(table.label, embedding, vectors)
+
+
+def index_gone(label: str, embedding: EmbeddingConfig, vectors: int) -> Refused:
+    """What to say of it, and what mends it. vectors: how many it held."""
+    mend = "verify, then byov-migrate sync --repair last"
+    what = f"the index on {label}.{embedding.carrier} is gone from RushDB, and with it {vectors:,} vectors"
+    given_up = f"reembed drop --yes {embedding.carrier}"
+    return Refused(what, next_step=f"byov-migrate {mend if embedding.role.live else given_up}")
 
 
 def write_mode(config: Config, server: Server) -> WriteMode:

@@ -319,6 +319,18 @@ def test_an_index_of_another_dimension_ends_4(rig: Rig) -> None:
     assert "7 dimensions" in failed.what
 
 
+def test_an_index_that_is_gone_ends_4_with_what_fills_it_again(rig: Rig) -> None:
+    """Before the first backfill there is none, and nothing is wrong with that."""
+    assert "no index on description yet" in rig.found("label-index", "ok")[0].what
+    rig.backfill()
+    with rig.wire() as wire:
+        wire.delete_index(wire.indexes()[0])
+    failed = rig.failure("label-index")
+    assert "index on Job.description is gone from RushDB" in failed.what
+    assert failed.fix == "byov-migrate verify, then byov-migrate sync --repair last"
+    assert failed.code == 4
+
+
 def test_a_changed_setting_ends_4_with_both_values(rig: Rig) -> None:
     """What a backfill would refuse, and a moved database with the command that accepts it."""
     rig.backfill()

@@ -23,6 +23,7 @@ JOBS: dict[str, Callable[[SyncRig], Any]] = {
     "backfill": SyncRig.backfill,
     "sync": SyncRig.sync,
     "sync --full": lambda rig: rig.sync(full=True),
+    "sync --dry-run": SyncRig.forecast,
 }
 
 

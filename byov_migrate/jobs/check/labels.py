@@ -9,6 +9,7 @@ from byov_migrate.errors import Refused
 from byov_migrate.jobs.check.findings import Finding, Speaker
 from byov_migrate.jobs.check.seen import Seen
 from byov_migrate.jobs.rewriting import MOST_TEXTS_AGAIN, constraint_statement
+from byov_migrate.jobs.table_work import index_gone
 from byov_migrate.target.provision import MARKER_LABEL, OURS
 from byov_migrate.target.wire import Index, Stored, Wire
 
@@ -67,13 +68,16 @@ def _index(
     if dimension is None:
         return  # told where the model or the column is looked at
     here = [index for index in indexes if (index.label, index.property_name) == (table.label, name)]
-    if not here:
+    held = seen.state.vectors.get((table.name, name), 0) if seen.state else 0
+    if held and not here:
+        yield speaker.fail("label-index", index_gone(table.label, embedding, held))
+    elif not here:
         yield speaker.ok("label-index", f"no index on {name} yet: the first backfill makes it ({dimension} dimensions)")
     elif any((index.dimension, index.similarity) == (dimension, embedding.similarity) for index in here):
         yield speaker.ok("label-index", f"the index on {name} fits: {dimension} dimensions, {embedding.similarity}")
     else:
-        held = f"{here[0].dimension} dimensions and {here[0].similarity}"
-        what = f"the index on {name} has {held}; these vectors have {dimension} and {embedding.similarity}"
+        other = f"{here[0].dimension} dimensions and {here[0].similarity}"
+        what = f"the index on {name} has {other}; these vectors have {dimension} and {embedding.similarity}"
         fix = "give the embedding another property, or remove that index in RushDB"
         yield speaker.fail("label-index", Refused(what, next_step=fix))
 

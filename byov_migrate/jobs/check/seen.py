@@ -13,12 +13,16 @@ from byov_migrate.source import LinkShape, SourceIdentity, TableShape
 
 @dataclass(frozen=True, slots=True)
 class StateFacts:
-    """What a state says. `records`: table -> records proved to be stored; `scope`: what it belongs to."""
+    """What a state says. `records`: table -> records proved to be stored; `scope`: what it belongs to.
+
+    `vectors`: (table, property) -> vectors proved to be attached.
+    """
 
     format: int
     state_id: str
     generation: int
     records: Mapping[str, int]
+    vectors: Mapping[tuple[str, str], int]
     scope: Mapping[str, Any]
 
 

@@ -72,7 +72,13 @@ def _file(config: Config, around: Surroundings, seen: Seen) -> Iterator[Finding]
         return
     with looked_at(path, around.clock) as state:
         records = {entry.name: state.ledger.count_records(entry.name) for entry in config.entries}
-        found = StateFacts(state.format, state.runs.state_id, state.runs.generation, records, state.scope.fields())
+        vectors = {
+            (entry.name, item.carrier): state.ledger.count_vectors(entry.name, item.carrier)
+            for entry in config.entries
+            for item in entry.embeddings
+        }
+        runs = state.runs
+        found = StateFacts(state.format, runs.state_id, runs.generation, records, vectors, state.scope.fields())
     seen.state = found
     if path.stat().st_mode & 0o077:
         yield _state.warn("state-mode", f"{path.name} can be read by others; it holds keys", f"chmod 600 {path}")
