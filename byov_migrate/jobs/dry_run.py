@@ -47,9 +47,10 @@ class TableForecast:
 
 @dataclass(frozen=True, slots=True)
 class SyncForecast:
-    """One forecast a table, in the order of the configuration."""
+    """One forecast a table, in the order of the configuration. links: how many kinds of links were not looked at."""
 
     tables: tuple[TableForecast, ...]
+    links: int = 0
 
 
 def forecast_sync(
@@ -60,7 +61,8 @@ def forecast_sync(
     config.chosen(tables)  # a wrong name is told before anything is opened
     with reading(config, around) as ends:
         chosen, models = ends.config.chosen(tables), Models(ends.config, around.log)
-        return SyncForecast(tuple(_forecast(ends, table, models, around.clock(), full=full) for table in chosen))
+        forecasts = tuple(_forecast(ends, table, models, around.clock(), full=full) for table in chosen)
+        return SyncForecast(forecasts, len(ends.links))
 
 
 def _forecast(ends: Reading, table: Entry, models: Models, now: float, *, full: bool) -> TableForecast:

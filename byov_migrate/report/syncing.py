@@ -49,3 +49,5 @@ def print_forecast(result: SyncForecast) -> None:
         rejected = f", {table.rejected:,} would be rejected" if table.rejected else ""
         print(f"{table.label}: {table.to_create:,} to make, {table.to_update:,} to change, {deletes}{rejected}")
         print(f"  {table.unchanged:,} looked at and unchanged; {table.guarantee}; nothing was written")
+    if result.links:
+        print("links: not looked at; a sync makes and removes what these rows imply")

@@ -83,14 +83,16 @@ def test_a_sync_ends_3_for_new_rejects_alone() -> None:
     assert SyncResult((NOTHING, replace(NOTHING, rejected_new=1))).exit_code == 3
 
 
-def test_a_forecast_is_printed_also_when_there_is_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    """A person asked."""
+@pytest.mark.parametrize("links", [0, 2])
+def test_a_forecast_is_printed_also_when_there_is_nothing_to_do(capsys: pytest.CaptureFixture[str], links: int) -> None:
+    """A person asked; what it does not speak of is said, where there is any."""
     forecast = TableForecast("public.job", "Job", "complete", sweep=False, unchanged=1, to_create=2, to_update=3,
                              to_delete=4, rejected=5)  # fmt: skip
-    print_forecast(SyncForecast((forecast,)))
+    print_forecast(SyncForecast((forecast,), links))
     out = capsys.readouterr().out
     assert "Job: 2 to make, 3 to change, 4 known to delete (no sweep), 5 would be rejected" in out
     assert "nothing was written" in out
+    assert ("links: not looked at" in out) == bool(links)
 
 
 def test_metrics_are_told_by_table_and_labels_are_escaped() -> None:
