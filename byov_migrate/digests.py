@@ -80,10 +80,14 @@ class Digests:
         content = np.ascontiguousarray(vector, dtype="<f4").tobytes()
         return f"{self._hmac('byov-vector-1', content).hex()[:32]}:ready"
 
-    def batch_id(self, state_id: str, rows: Iterable[tuple[str, str, tuple[str | None, ...], Refs]]) -> str:
+    def batch_id(
+        self, state_id: str, rows: Iterable[tuple[str, str, tuple[str | None, ...], Refs]], over: Iterable[str] = ()
+    ) -> str:
         """`byovBatch`: 16 hex digits from the state and, for each row, key, hash, text hashes and, with links, refs.
 
         Refs are in no other hash, and a write that changes nothing else must have a name of its own to be proved by.
+        over: the names that records carry which are written over. One whose content somebody altered carries the name
+        of what is put back already, and would prove a write that was lost.
         """
         fields = [state_id.encode()]
         for key, record_hash, text_hashes, refs in rows:
@@ -91,6 +95,7 @@ class Digests:
             for kind in sorted(refs):
                 targets = [target.encode() for target in refs[kind]]
                 fields += [kind.encode(), str(len(targets)).encode(), *targets]
+        fields += [f"over {name}".encode() for name in over]
         return self._hmac("byov-batch-1", *fields).hex()[:16]
 
     def slice_of(self, key: str) -> str:

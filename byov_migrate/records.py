@@ -46,6 +46,7 @@ class Known:
     text_hashes: tuple[str | None, ...]  # one an embedding, None without a vector
     kept: Mapping[str, Any] = field(default_factory=dict)  # what an application added, to be sent back by a rewrite
     refs: Refs = field(default_factory=dict)
+    batch: str = ""  # the name that the record carries, where it is to be written over
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,9 +143,10 @@ class Composer:
 
     def batch(self, rows: Sequence[Embedded], covers: Sequence[Position]) -> Batch:
         """Name the batch after its content and write the name into every document. All rows go the same way."""
-        documents = (item.document for item in rows)
+        documents = [item.document for item in rows]
         identities = ((item.key, item.hash, item.text_hashes, item.refs) for item in documents)
-        name = self.digests.batch_id(self.state_id, identities)
+        over = (item.known.batch for item in documents if item.known and item.known.batch)
+        name = self.digests.batch_id(self.state_id, identities, over)
         way = rows[0].document.way if rows else "create"
         return Batch(name, tuple(_stamped(item, name) for item in rows), tuple(covers), way)
 

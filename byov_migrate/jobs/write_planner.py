@@ -132,15 +132,16 @@ class WritePlanner:
             self.tally.attached += 1
             vectors = tuple(column.get(item.row.key) for column in cached)
             return replace(item.row, way="attach", known=item.known, cached=vectors)
+        known = replace(item.known, batch=str(record.properties.get("byovBatch", "")))
         if self._may_append(item, record) and self._unique():
             self.tally.appended += 1
-            return replace(item.row, way="append", known=item.known)
+            return replace(item.row, way="append", known=known)
         self.tally.rewritten += 1
         vectors = tuple(column.get(item.row.key) for column in cached)
         self.tally.texts_again += self._texts_again(item, vectors)
         may_stay = set(self._work.table.keep_properties) - self._applying.gone
         kept = {name: value for name, value in record.properties.items() if name in may_stay}
-        return replace(item.row, way="rewrite", known=replace(item.known, kept=kept), cached=vectors)
+        return replace(item.row, way="rewrite", known=replace(known, kept=kept), cached=vectors)
 
     def _may_attach(self, item: _Changed, record: Stored) -> bool:
         """Whether all that is missing is a vector, and the record has the property that is to carry it."""

@@ -16,13 +16,24 @@ from typing import Any
 import pytest
 
 from byov_migrate import sandbox
-from byov_migrate.errors import ConfigurationError, ConsentNeeded, Interrupted, MigrationError, Refused, Unavailable
+from byov_migrate.errors import (
+    Ambiguous,
+    ConfigurationError,
+    ConsentNeeded,
+    Interrupted,
+    MigrationError,
+    Refused,
+    Unavailable,
+)
 from byov_migrate.jobs.rejects import accept_rejects
 from byov_migrate.jobs.repair import repair
 from byov_migrate.jobs.surroundings import Progress
 from byov_migrate.jobs.sync import sync
 from byov_migrate.jobs.verify import reported_keys, to_report, verify
 from byov_migrate.jobs.verify.job import scratch_path
+from byov_migrate.target.delivery import Delivery
+from byov_migrate.target.rest import RestWire
+from tests.reembed_rig import killed_at
 from tests.sync_rig import KEY, SyncRig
 from tests.verify_rig import ROWS, Vandal, found, make_table, mended, proved
 
@@ -354,3 +365,35 @@ def test_a_repair_without_a_report_or_with_anothers_is_refused(moved: SyncRig, t
     path.write_text("[]", encoding="utf-8")
     with pytest.raises(ConfigurationError, match="no report"):
         repair(moved.config(), str(path), surroundings=moved.around())
+
+
+@pytest.mark.parametrize("lost", ["killed before it was sent", "answer and request lost"])
+def test_a_repair_that_never_arrived_does_not_pass_for_done(
+    moved: SyncRig, vandal: Vandal, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """What it writes has the content, and had the name, of what the record is from: somebody altered it in between."""
+    spoilt = lambda held: held.pop("title")  # noqa: E731
+    vandal.put("3", spoilt)
+    proved(moved)
+    mended(moved)  # now the record comes from a batch of this row alone, as the next repair's will
+    vandal.put("3", spoilt)
+    proved(moved)
+    if lost == "killed before it was sent":
+        killed_at(monkeypatch, Delivery, "send", lambda: mended(moved))
+        moved.sync()
+    else:
+        lose_one(monkeypatch, RestWire, "replace")
+        mended(moved)
+    assert vandal.record("3")[1]["title"]
+    assert found(proved(moved)) == {}
+
+
+def lose_one(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+    """The next call of this goes nowhere, and nobody hears of it."""
+    whole = getattr(owner, name)
+
+    def lose(*_given: object, **_named: object) -> None:
+        monkeypatch.setattr(owner, name, whole)
+        raise Ambiguous("the connection was lost")
+
+    monkeypatch.setattr(owner, name, lose)

@@ -161,6 +161,13 @@ def test_batch_id_with_refs_spelled_out() -> None:
     assert DIGESTS.batch_id("state", rows) == keyed(b"byov-batch-1\0" + message)[:16]
 
 
+def test_batch_id_over_records_spelled_out() -> None:
+    """Behind all rows: what the records carry. Else a record that somebody altered would prove its own repair."""
+    rows: list[Identity] = [("1", "h1", ("t1",), {}), ("2", "h2", (None,), {})]
+    message = framed(b"state", b"1", b"h1", b"t1", b"2", b"h2", b"", b"over 0a", b"over 1b")
+    assert DIGESTS.batch_id("state", rows, ["0a", "1b"]) == keyed(b"byov-batch-1\0" + message)[:16]
+
+
 def test_batch_id_frozen() -> None:
     """As in the first release; a row without links is named as before there were any."""
     assert DIGESTS.batch_id("state", [("1", "h1", ("t1",), {})]) == "922b880d4aeeafc4"
