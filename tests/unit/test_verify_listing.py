@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -111,6 +112,33 @@ def test_records_without_a_vector_are_listed_once() -> None:
     lister(wire).read(["00"], kept)
     assert kept.ids == ["r1", "r2"]
     assert kept.scored == [(0, ("1", "r1", (0.5, 0.5, 0.5)))]
+
+
+class Body:
+    """What an HTTP client keeps of an answer: it refers to itself, by way of its request."""
+
+    def __init__(self) -> None:
+        self.request = self
+
+
+@dataclass
+class HoldingWire(ScriptedWire):
+    """Leaves a body behind at each search, and looks whether those before are gone."""
+
+    bodies: list[weakref.ref[Body]] = field(default_factory=list)
+
+    def search(self, index: Index, vector: Vector, *, where: Where | None, limit: int) -> list[Stored]:
+        """As scripted."""
+        assert all(body() is None for body in self.bodies)
+        self.bodies.append(weakref.ref(Body()))
+        return super().search(index, vector, where=where, limit=limit)
+
+
+def test_one_answer_at_a_time_is_held() -> None:
+    """Each is tens of megabytes, and twice the memory was taken at 200,000 records."""
+    wire = HoldingWire([stored(1, has_text=True)], {"r1"})
+    lister(wire).read(["00"], Kept())
+    assert len(wire.bodies) == 3
 
 
 def test_scores_belong_to_their_records_whatever_the_order_of_each_answer() -> None:
