@@ -87,9 +87,14 @@ def sync(*, full: bool) -> Iterator[rig.Finding]:
 
 
 def verify(*, full: bool) -> Iterator[rig.Finding]:
-    """Against a bare read of both ends."""
+    """Against a bare read of both ends; of each size the middle one of its rounds."""
     sizes = ("50000", "200000") if full else ("5000",)
-    for rows, dimension, took, ratio, bare in VERIFY.findall(run("verify", "--rows", *sizes)):
+    rounds: dict[str, list[tuple[str, ...]]] = {}
+    for found in VERIFY.findall(run("verify", "--rows", *sizes)):
+        rounds.setdefault(found[0], []).append(found)
+    for of_size in rounds.values():
+        of_size.sort(key=lambda found: float(found[3]))
+        rows, dimension, took, ratio, bare = of_size[len(of_size) // 2]
         yield rig.Finding(
             f"`verify` of {rows} rows of {dimension}, against a bare read of both ends",
             "",
