@@ -88,9 +88,11 @@ def test_a_read_that_fails_settles_what_flies(rig: Rig) -> None:
     assert rig.known == {int(key) for key in delivery.stored}
 
 
+@pytest.mark.parametrize("page_rows", [7, ROWS])
 @pytest.mark.parametrize("number", [1, 3, BATCHES])
-def test_a_stop_drains(rig: Rig, number: int) -> None:
-    """Nothing new is sent, what was sent is proved, and the exit says interrupted."""
+def test_a_stop_drains(rig: Rig, number: int, page_rows: int) -> None:
+    """Nothing new is sent, what was sent is proved, and the exit says interrupted; also where a page is all there is."""
+    rig.page_rows = page_rows
     sent_at_stop: list[int] = []
 
     def stop(sending: int) -> None:
