@@ -91,7 +91,7 @@ def test_a_read_that_fails_settles_what_flies(rig: Rig) -> None:
 @pytest.mark.parametrize("page_rows", [7, ROWS])
 @pytest.mark.parametrize("number", [1, 3, BATCHES])
 def test_a_stop_drains(rig: Rig, number: int, page_rows: int) -> None:
-    """Nothing new is sent, what was sent is proved, and the exit says interrupted; also where a page is all there is."""
+    """Nothing new is sent, what was sent is proved, and the exit says interrupted; also within a page."""
     rig.page_rows = page_rows
     sent_at_stop: list[int] = []
 
