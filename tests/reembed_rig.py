@@ -44,7 +44,7 @@ class Killed(BaseException):
     """Ends a run where it stands, as no error does."""
 
 
-def killed_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, job: Callable[[], object]) -> None:
+def killed_in(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, job: Callable[[], object]) -> None:
     """Run a job that is killed where it calls this; another run can call it again."""
 
     def die(*_given: object, **_named: object) -> None:

@@ -201,16 +201,21 @@ def verified(rig: SyncRig | GraphRig) -> int:
     return verify(rig.config(), surroundings=rig.around()).exit_code
 
 
+def migrated(rig: SyncRig, way: str) -> None:
+    """The first load, in one of the ways."""
+    rig.state = {"vectors": way in ("both", "cache")}
+    if way in ("both", "unique"):
+        rig.make_keys_unique()
+    rig.backfill()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", CHANGES)
 def test_an_edit_is_refused_with_its_command_and_applied(rig: SyncRig, name: str, way: str) -> None:
     """Only what changed is written; a text is embedded again only where a value has to go and nothing holds it."""
     change = CHANGES[name]
-    rig.state = {"vectors": way in ("both", "cache")}
-    if way in ("both", "unique"):
-        rig.make_keys_unique()
-    rig.backfill()
+    migrated(rig, way)
     edited(rig, change, way)
 
 
@@ -219,10 +224,7 @@ def test_an_edit_is_refused_with_its_command_and_applied(rig: SyncRig, name: str
 @pytest.mark.parametrize("way", ["both", "unique", "cache"])
 def test_edits_one_after_the_other_of_one_large_table(rig: SyncRig, way: str) -> None:
     """Each of them taken back before the next: at a size where a needless write or text would be felt."""
-    rig.state = {"vectors": way in ("both", "cache")}
-    if way in ("both", "unique"):
-        rig.make_keys_unique()
-    rig.backfill()
+    migrated(rig, way)
     base = rig.table
     for name, change in CHANGES.items():
         edited(rig, change, way)

@@ -33,7 +33,7 @@ from tests.reembed_rig import (
     add_model,
     differences,
     fill,
-    killed_at,
+    killed_in,
     move_to,
     nearest,
     records,
@@ -62,14 +62,14 @@ TWO_CYCLES = pytest.mark.parametrize("second", [False, True], ids=["first cycle"
 
 def killed_fill(rig: SyncRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A re-embedding that was killed when every vector was sent and none was proved."""
-    killed_at(monkeypatch, Delivery, "confirm", lambda: fill(rig, model="new"))
+    killed_in(monkeypatch, Delivery, "confirm", lambda: fill(rig, model="new"))
 
 
 def killed_drop(rig: SyncRig, monkeypatch: pytest.MonkeyPatch, property_name: str) -> None:
     """A drop that was killed before the index was deleted."""
     around = rig.around()
     job = lambda: drop(rig.config(), agreed=[property_name], surroundings=around)  # noqa: E731
-    killed_at(monkeypatch, provision, "delete_index", job)
+    killed_in(monkeypatch, provision, "delete_index", job)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -141,7 +141,7 @@ def test_a_kill_between_index_and_state_leaves_every_model_possible(
 ) -> None:
     """The index that was left had the dimension of a model that nobody asks for any more."""
     add_model(rig, "third", dimension=12, seed=3)
-    killed_at(monkeypatch, Carriers, "begin", lambda: fill(rig, model="new"))
+    killed_in(monkeypatch, Carriers, "begin", lambda: fill(rig, model="new"))
     [result] = fill(rig, model="third").embeddings
     assert (result.vectors, result.model) == (TEXTS, "third")
     assert differences(rig) == 0
@@ -332,7 +332,7 @@ def test_an_index_that_somebody_deletes_while_it_is_filled_is_never_complete(
     rig: SyncRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The state knew all its vectors, so nothing was to be done, and searches were switched to an empty index."""
-    killed_at(monkeypatch, Carriers, "complete", lambda: fill(rig, model="new"))
+    killed_in(monkeypatch, Carriers, "complete", lambda: fill(rig, model="new"))
     rig.delete_index("descriptionAlt")
     with pytest.raises(Refused) as refused:
         fill(rig, model="new")
@@ -468,7 +468,7 @@ def test_batches_that_a_killed_sync_left_do_not_stop_a_switch_and_stop_a_drop(
     """They hold vectors of both kinds: what is settled later must not bring back what is gone."""
     fill(rig, model="new")
     rig.execute(OTHER_TEXTS)
-    killed_at(monkeypatch, Delivery, "confirm", rig.sync)
+    killed_in(monkeypatch, Delivery, "confirm", rig.sync)
     assert rig.opened_state().journal.intents("public.job")
     switch(rig.config(), surroundings=rig.around())
     use(rig, "new")

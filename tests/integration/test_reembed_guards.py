@@ -14,7 +14,7 @@ from byov_migrate.state.carriers import Carriers
 from byov_migrate.target.delivery import Accepted, Delivery
 from byov_migrate.target.rest import RestWire
 from byov_migrate.target.wire import Index
-from tests.reembed_rig import TEXTS, Killed, differences, fill, killed_at, move_to, records, rig, unfilled, use
+from tests.reembed_rig import TEXTS, Killed, differences, fill, killed_in, move_to, records, rig, unfilled, use
 from tests.sync_rig import SyncRig
 
 __all__ = ["rig", "unfilled"]
@@ -74,7 +74,7 @@ def test_a_fill_that_was_killed_when_all_was_stored_embeds_nothing_again(
     rig: SyncRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Vectors of records that were not written are looked for by key; by the batch's name nothing is found."""
-    killed_at(monkeypatch, Delivery, "confirm", lambda: fill(rig, model="new"))
+    killed_in(monkeypatch, Delivery, "confirm", lambda: fill(rig, model="new"))
     [result] = fill(rig, model="new").embeddings
     assert (result.vectors, result.texts) == (TEXTS, 0)
     assert differences(rig) == 0
@@ -104,7 +104,7 @@ def test_searches_are_not_switched_to_vectors_that_are_not_all_there(
     rig: SyncRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They would find what happens to be filled, and say nothing of the rest."""
-    killed_at(monkeypatch, Delivery, "confirm", lambda: fill(rig, model="new"))
+    killed_in(monkeypatch, Delivery, "confirm", lambda: fill(rig, model="new"))
     with pytest.raises(Refused, match="is not filled with the vectors of new yet") as refused:
         switch(rig.config(), surroundings=rig.around())
     assert str(refused.value.next_step).startswith("byov-migrate reembed")
@@ -114,7 +114,7 @@ def test_searches_are_not_switched_to_vectors_that_are_not_all_there(
 
 def test_vectors_that_are_not_all_there_are_not_verified(rig: SyncRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is still to be filled in is no difference: an alarm every night would be believed by nobody."""
-    killed_at(monkeypatch, filling, "sync_tables", lambda: fill(rig, model="new"))
+    killed_in(monkeypatch, filling, "sync_tables", lambda: fill(rig, model="new"))
     assert [item.complete for item in rig.opened_state().carriers.of("public.job", "description")] == [True, False]
     assert differences(rig) == 0
 

@@ -33,7 +33,7 @@ from byov_migrate.jobs.verify import reported_keys, to_report, verify
 from byov_migrate.jobs.verify.job import scratch_path
 from byov_migrate.target.delivery import Delivery
 from byov_migrate.target.rest import RestWire
-from tests.reembed_rig import killed_at
+from tests.reembed_rig import killed_in
 from tests.sync_rig import KEY, SyncRig
 from tests.verify_rig import ROWS, Vandal, found, make_table, mended, proved
 
@@ -379,7 +379,7 @@ def test_a_repair_that_never_arrived_does_not_pass_for_done(
     vandal.put("3", spoilt)
     proved(moved)
     if lost == "killed before it was sent":
-        killed_at(monkeypatch, Delivery, "send", lambda: mended(moved))
+        killed_in(monkeypatch, Delivery, "send", lambda: mended(moved))
         moved.sync()
     else:
         lose_one(monkeypatch, RestWire, "replace")
