@@ -23,7 +23,8 @@ Watch = Annotated[
 ]
 ConfirmDeletes = Annotated[bool, typer.Option("--confirm-deletes", help="Delete, however many rows are gone.")]
 Accept = Annotated[
-    str | None, typer.Option("--accept", help='With --full: the end that was moved, "source" or "target".')
+    str | None,
+    typer.Option("--accept", help='With --full: "source" or "target" was moved, an "index" deleted.'),
 ]
 Repair = Annotated[
     str | None, typer.Option("--repair", metavar="REPORT", help="Mend what verify found: last, or the file it wrote.")

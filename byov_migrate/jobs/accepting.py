@@ -6,7 +6,7 @@ target   the project is, if it holds our markers, and the known records under th
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import Refused
@@ -14,7 +14,6 @@ from byov_migrate.jobs.opening import Ends
 from byov_migrate.source import TableReader
 from byov_migrate.target import provision
 
-Place: TypeAlias = Literal["source", "target"]
 SAMPLE = 500
 SHARE_FOUND = 0.5
 """Of the sampled records: some may have been deleted; after an import into another project none has its id."""

@@ -9,7 +9,7 @@ from functools import cache
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import Refused
 from byov_migrate.jobs import table_work
-from byov_migrate.jobs.accepting import Place, accept_source, accept_target
+from byov_migrate.jobs.accepting import accept_source, accept_target
 from byov_migrate.jobs.carriers import making
 from byov_migrate.jobs.documents import Composer
 from byov_migrate.jobs.embedding import Embedder, EmbeddingPlan
@@ -18,7 +18,7 @@ from byov_migrate.jobs.opening import Ends
 from byov_migrate.jobs.pipeline import Pipeline, TableFlow, Totals
 from byov_migrate.jobs.recovery import settle_intents
 from byov_migrate.jobs.stages import Stopwatch
-from byov_migrate.jobs.table_work import Models, TableWork
+from byov_migrate.jobs.table_work import Accepted, Models, TableWork
 from byov_migrate.records import Page
 from byov_migrate.source import TableReader
 from byov_migrate.state import State
@@ -110,13 +110,12 @@ def prepare(
     models: Models,
     *,
     lazily: bool = False,
-    accept: Place | None = None,
-    is_repair: bool = False,
+    accept: Accepted | None = None,
 ) -> TableWork:
     """Check everything that can be checked, then claim the label: a refusal comes before the first write.
 
     lazily: models are loaded when there is something to embed. accept: what is taken as it is now, with a word on what
-    it was. is_repair: an index that is gone is made anew, to be filled.
+    it was.
     """
     _note_digest(ends)
     seen = looked_at(ends, table, models, lazily=lazily)
@@ -127,7 +126,7 @@ def prepare(
         accept_target(ends, table, seen.places.get("target.project"))
     fields = table_work.settle_scope(ends.state, table, reader, plans, seen.places, ends.links)
     source = ends.source_name(table)
-    indexes = table_work.occupy(ends.wire, ends.patience, ends.state, table, plans, source, is_repair=is_repair)
+    indexes = table_work.occupy(ends.wire, ends.patience, ends.state, table, plans, source, refill=accept == "index")
     if indexes:
         fields["target.project"] = indexes[0].project
     ends.state.scope.adopt(fields)

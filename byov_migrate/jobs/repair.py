@@ -123,7 +123,7 @@ def _mend_table(
     *,
     confirm_deletes: bool,
 ) -> TableRepair:
-    work = prepare(ends, table, models, lazily=True, is_repair=True)
+    work = prepare(ends, table, models, lazily=True, accept="index")
     delivery = table_work.delivery_for(ends.config, ends.wire, ends.server, work, ends.patience, ends.around)
     _settle_earlier_runs(ends, work, delivery)
     plan = _look(ends, work, delivery, sorted(set(keys) - set(relink)))

@@ -16,7 +16,6 @@ from typing import cast, get_args
 
 from byov_migrate.config import Config, Entry
 from byov_migrate.errors import ConfigurationError
-from byov_migrate.jobs.accepting import Place
 from byov_migrate.jobs.changes import Findings, Surveyor
 from byov_migrate.jobs.linking import LinkResult, link_all
 from byov_migrate.jobs.moving import Extent, Mover, move, prepare, settled
@@ -35,7 +34,7 @@ from byov_migrate.jobs.sync_start import (
     rows_of,
     where_it_begins,
 )
-from byov_migrate.jobs.table_work import Models, TableWork
+from byov_migrate.jobs.table_work import Accepted, Models, TableWork
 from byov_migrate.jobs.write_planner import Tally, WritePlanner
 from byov_migrate.records import KeyText, Page
 from byov_migrate.source import Strategy
@@ -43,22 +42,22 @@ from byov_migrate.source import Strategy
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a sync was asked for. accept: the end that was moved, or failed over."""
+    """What a sync was asked for. accept: what a person says is meant."""
 
     full: bool = False
     confirm_deletes: bool = False
-    accept: Place | None = None
+    accept: Accepted | None = None
     stored_only: bool = False  # rows that have no record are left to the backfill
     command: str = "sync"
 
 
 def _asked_for(*, full: bool, confirm_deletes: bool, accept: str | None) -> Asked:
     """Raise ConfigurationError for what does not go together."""
-    if accept not in (None, *get_args(Place)):
-        raise ConfigurationError(f'--accept {accept}: "source" or "target" can be accepted')
+    if accept not in (None, *get_args(Accepted)):
+        raise ConfigurationError(f'--accept {accept}: "source", "target" or "index" can be accepted')
     if accept and not full:
-        raise ConfigurationError("--accept is for sync --full: after a move every row has to be compared")
-    return Asked(full, confirm_deletes, cast("Place | None", accept))
+        raise ConfigurationError("--accept is for sync --full: every row has to be compared")
+    return Asked(full, confirm_deletes, cast("Accepted | None", accept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +112,7 @@ def sync(
 
     full: read and compare every row, and look for deletes. confirm_deletes: delete, however many rows are gone.
     accept: with full, "source" after the database was moved, failed over or altered, "target" after the project was
-    moved. models: to be kept loaded from
-    one sync to the next.
+    moved, "index" after an index was deleted in RushDB. models: to be kept loaded from one sync to the next.
 
     Raise Refused before the backfill is complete or when the source is another one, ConsentNeeded at a ceiling,
     ConfigurationError when changes cannot be seen; nothing is lost then, and what was written stays.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from byov_migrate.config import Config, EmbeddingConfig, TableConfig
 from byov_migrate.digests import Digests
@@ -24,6 +24,8 @@ from byov_migrate.target.wire import Index, Server, Wire
 if TYPE_CHECKING:
     from byov_migrate.embed import Encoder, ModelIdentity
 
+Accepted: TypeAlias = Literal["source", "target", "index"]
+"""What a person says is meant: the database or the project is at another place, or an index was deleted."""
 HASH_KEY_CHECK = "byov-scope"
 
 
@@ -144,17 +146,20 @@ def occupy(
     plans: tuple[EmbeddingPlan, ...],
     source: str,
     *,
-    is_repair: bool = False,
+    refill: bool = False,
 ) -> tuple[Index, ...]:
     """Claim the label and make its indexes.
 
-    is_repair: one that is gone is made anew, to be filled. Raise Refused for it otherwise: it would be empty, and so
-    would be every search, while each sync says that all is well.
+    refill: one that is gone is made anew, and the table marked as lacking its vectors: every run fills it until none
+    lacks. Raise Refused for it otherwise: it would be empty, and so would be every search, while each sync says that
+    all is well. Also for one that no search uses yet, which is given up instead.
     """
     marker = provision.Marker(table.label, state.runs.state_id, source, state.runs.generation)
     provision.claim_label(wire, patience, marker, records_known=state.ledger.count_records(table.name))
-    if not is_repair:
-        require_filled_indexes(wire, patience, state, table, plans)
+    for embedding, _ in _gone_indexes(wire, patience, state, table, plans) if refill else ():
+        if embedding.role.live:
+            state.scope.begin_refill(table.name, embedding.carrier)
+    require_filled_indexes(wire, patience, state, table, plans)
     dimensions = {plan.config.carrier: plan.dimension for plan in plans}
     return provision.ensure_indexes(wire, patience, table.label, dimensions)
 
@@ -163,18 +168,25 @@ def require_filled_indexes(
     wire: Wire, patience: Patience, state: State, table: TableConfig, plans: Sequence[EmbeddingPlan]
 ) -> None:
     """Raise Refused when an index is gone that held vectors by what the state knows."""
+    for embedding, vectors in _gone_indexes(wire, patience, state, table, plans):
+        raise index_gone(table.label, embedding, vectors)
+
+
+def _gone_indexes(
+    wire: Wire, patience: Patience, state: State, table: TableConfig, plans: Sequence[EmbeddingPlan]
+) -> Iterator[tuple[EmbeddingConfig, int]]:
+    """Embeddings whose index is gone, and how many vectors it held by what the state knows."""
     here = {index.property_name for index in patience.retry(wire.indexes) if index.label == table.label}
     for embedding in (plan.config for plan in plans if plan.config.carrier not in here):
         if vectors := state.ledger.count_vectors(table.name, embedding.carrier):
-            raise index_gone(table.label, embedding, vectors)
+            yield embedding, vectors
 
 
 def index_gone(label: str, embedding: EmbeddingConfig, vectors: int) -> Refused:
     """What to say of it, and what mends it. vectors: how many it held."""
-    mend = "verify, then byov-migrate sync --repair last"
     what = f"the index on {label}.{embedding.carrier} is gone from RushDB, and with it {vectors:,} vectors"
-    given_up = f"reembed drop --yes {embedding.carrier}"
-    return Refused(what, next_step=f"byov-migrate {mend if embedding.role.live else given_up}")
+    fill, give_up = "sync --full --accept index", f"reembed drop --yes {embedding.carrier}"
+    return Refused(what, next_step=f"byov-migrate {fill if embedding.role.live else give_up}")
 
 
 def write_mode(config: Config, server: Server) -> WriteMode:

@@ -308,6 +308,15 @@ class Scope:
             for field, value in values.items():
                 connection.execute(replacing(schema.scope).values(field=field, value=value))
 
+    def begin_refill(self, table: str, property_name: str) -> None:
+        """Forget the vectors under a property, whose index is gone, and remember that records lack them, at once."""
+        mark = Applying((f"embeddings[{property_name}].index",)).after(self.applying(table), ())
+        with self._store.writing() as connection:
+            for kept in (schema.vector, schema.adopted):
+                here = (kept.c.table_name == table, kept.c.property == property_name)
+                connection.execute(delete(kept).where(*here))
+            connection.execute(replacing(schema.scope).values(field=_applying_field(table), value=mark.stored()))
+
     def links_made_anew(self, table: str) -> None:
         """The links that had to be removed are gone."""
         found = self.applying(table)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from byov_migrate.errors import Refused
 from byov_migrate.jobs.reembed import drop
 from byov_migrate.jobs.repair import repair
 from byov_migrate.jobs.verify import verify
-from tests.reembed_rig import differences, fill, two_models, unfilled
+from byov_migrate.state.cursors import Cursors
+from byov_migrate.state.journal import Journal
+from byov_migrate.target import provision
+from tests.reembed_rig import differences, fill, killed_in, two_models, unfilled
 from tests.sync_rig import EXACT, SyncRig, rigged
 
 __all__ = ["unfilled"]
 
 ROWS = 30
-MEND = "byov-migrate verify, then byov-migrate sync --repair last"
+REPORTED = 5
+MEND = "byov-migrate sync --full --accept index"
 JOBS: dict[str, Callable[[SyncRig], Any]] = {
     "backfill": SyncRig.backfill,
     "sync": SyncRig.sync,
@@ -50,16 +56,68 @@ def test_no_run_makes_an_empty_one_in_silence(rig: SyncRig, job: str) -> None:
 
 
 def test_the_command_it_names_fills_it_again(rig: SyncRig) -> None:
-    """Records keep their ids; every vector is there again."""
+    """Every vector is there again, and no record was written for it."""
+    records = rig.records()
+    rig.delete_index()
+    done = rig.sync(full=True, accept="index")
+    assert (done.updated, done.created, done.deleted) == (ROWS, 0, 0)
+    assert rig.records() == records
+    assert rig.compare() == EXACT
+    assert rig.sync().changes == 0
+    assert verify(rig.config(), surroundings=rig.around()).exit_code == 0
+
+
+@pytest.mark.parametrize(("owner", "name"), [(provision, "ensure_indexes"), (Journal, "advance"), (Cursors, "move")])
+def test_it_goes_on_after_a_kill(rig: SyncRig, owner: object, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sync of the next night, which knows nothing of it, fills the rest, then is as quick as before."""
+    rig.target = {"batch_rows": 10, "writers": 1}
+    records = rig.records()
+    rig.delete_index()
+    killed_in(monkeypatch, owner, name, lambda: rig.sync(full=True, accept="index"))
+    assert rig.sync().strategy == "full"
+    assert rig.compare() == EXACT
+    assert rig.records() == records
+    assert (done := rig.sync()).changes == 0
+    assert done.strategy != "full"
+
+
+def test_a_backfill_goes_on_with_it_too(rig: SyncRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with everything that changed and is not written everywhere yet."""
+    rig.delete_index()
+    killed_in(monkeypatch, provision, "ensure_indexes", lambda: rig.sync(full=True, accept="index"))
+    rig.backfill()
+    assert rig.compare() == EXACT
+
+
+def test_a_repair_fills_what_was_reported_and_the_next_sync_the_rest(rig: SyncRig) -> None:
+    """A report lists so many keys and no more. Records keep their ids."""
     ids = rig.ids()
     rig.delete_index()
     [told] = verify(rig.config(), surroundings=rig.around()).tables
     assert told.vectors == ROWS
-    repair(rig.config(), surroundings=rig.around())
+    [mended] = repair(rig.config(), str(short_report(rig)), surroundings=rig.around()).tables
+    assert mended.updated == REPORTED
+    assert rig.sync().updated == ROWS - REPORTED
     assert rig.compare() == EXACT
     assert rig.ids() == ids
-    assert rig.sync().changes == 0
     assert verify(rig.config(), surroundings=rig.around()).exit_code == 0
+
+
+def short_report(rig: SyncRig) -> Path:
+    """The last report with the first keys alone."""
+    with contextlib.closing(rig.opened_state()) as state:
+        report: Any = state.reports.last("verify")
+    keys = report["tables"][0]["keys"]
+    keys["vectors"] = dict(list(keys["vectors"].items())[:REPORTED])
+    file = rig.folder / "short.json"
+    file.write_bytes(orjson.dumps(report))
+    return file
+
+
+def test_an_index_that_is_there_is_left_as_it_is(rig: SyncRig) -> None:
+    """Accepting what did not happen costs one comparison of every row."""
+    done = rig.sync(full=True, accept="index")
+    assert (done.changes, done.unchanged) == (0, ROWS)
 
 
 def test_one_that_held_no_vector_is_made_again(unfilled: SyncRig) -> None:
