@@ -1,8 +1,9 @@
 """Does a plan keep its word? `python benchmarks/plan.py [--rounds 3] [--postings 2000]`.
 
-Starts a PostgreSQL and a sandbox, fills generated postings, then in each round asks the command for a plan and times a
-backfill of the same table into a label of its own. Prints both beside each other, and how often the time taken lay in
-the interval that was promised. Commands run as processes of their own, as people run them: loading counts.
+Starts a PostgreSQL and a sandbox, or takes the RushDB of BYOV_TEST_RUSHDB_URL and BYOV_TEST_RUSHDB_API_KEY; fills
+generated postings; then in each round asks the command for a plan and times a backfill of the same table into a label
+of its own. Prints both beside each other, and how often the time taken lay in the interval that was promised. Commands
+run as processes of their own, as people run them: loading counts.
 """
 
 from __future__ import annotations
@@ -11,18 +12,27 @@ import argparse
 import json
 import os
 import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from byov_migrate.jobs.demo.run import GRAPH, demo_servers
-from byov_migrate.jobs.surroundings import Surroundings
+import rig
+from memory import COMMAND, make_postings
 
-COMMAND = [sys.executable, "-c", "from byov_migrate.cli import main; main()"]
 WIDEST = 0.30
+TABLE = """\
+[models.demo]
+path = "{model}"
+[[tables]]
+name = "public.job"
+label = "{label}"
+columns = ["id", "title", "company", "location", "salary_min", "salary_max", "skills", "remote"]
+[[tables.embeddings]]
+property = "description"
+text = "{{title}}\\n{{description}}"
+model = "demo"
+"""
 
 
 @dataclass(frozen=True)
@@ -53,18 +63,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--postings", type=int, default=2000)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "demo"
-        home.parent.chmod(0o755)  # PostgreSQL runs as another user where this one is root
-        with demo_servers(home, Surroundings(), asked.postings):
-            rounds = [one_round(home, number) for number in range(asked.rounds)]
+    with rig.place() as place:
+        make_postings(place.dsn, asked.postings)
+        rounds = [one_round(place, number) for number in range(asked.rounds)]
     kept, widest = sum(item.is_kept for item in rounds), max(item.width for item in rounds)
     print(f"{kept} of {len(rounds)} backfills took what was promised; widest half {widest:.0%} (bar: {WIDEST:.0%})")
 
 
-def one_round(home: Path, number: int) -> Round:
+def one_round(place: rig.Place, number: int) -> Round:
     """A plan, a backfill, a line."""
-    file = configuration(home, number)
+    label = rig.new_label()
+    file = place.configure(label, TABLE.format(model=rig.small_model(), label=label))
     began = time.monotonic()
     planned = run("plan", file)
     planning_s = time.monotonic() - began
@@ -72,23 +81,13 @@ def one_round(home: Path, number: int) -> Round:
     moved = run("backfill", file)
     found = judged(planned, moved, time.monotonic() - began, planning_s)
     print(line(number, found), flush=True)
+    place.server.clear(label)
     return found
-
-
-def configuration(home: Path, number: int) -> Path:
-    """The demo's without its graph, with a label and a state of the round."""
-    content = (home / "demo.toml").read_text(encoding="utf-8").removesuffix(GRAPH)
-    content = content.replace('name = "demo"', f'name = "round{number}"').replace('"Job"', f'"Job{number}"')
-    file = home / f"round{number}.toml"
-    file.write_text(content, encoding="utf-8")
-    return file
 
 
 def run(command: str, file: Path) -> Any:
     """The result of a command that ends well."""
-    done = subprocess.run(
-        [*COMMAND, command, "-c", str(file), "-q", "--json"], check=True, stdout=subprocess.PIPE, env=os.environ
-    )
+    done = subprocess.run([COMMAND, command, "-c", str(file), "-q", "--json"], check=True, stdout=subprocess.PIPE)
     return json.loads(done.stdout)
 
 
