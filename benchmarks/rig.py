@@ -9,6 +9,7 @@ import json
 import math
 import os
 import platform
+import re
 import statistics
 import subprocess
 import tempfile
@@ -43,6 +44,8 @@ from byov_migrate.records import Page, Row, Vector
 KEY = "bench"
 SEND_ROWS = 1000
 DELETE_IDS = 1000
+DEADLOCKS = 5
+DEADLOCK = re.compile("deadlock|ForsetiClient|TransientError", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -183,8 +186,12 @@ def _delete_all(client: httpx.Client, label: str, where: Mapping[str, Any]) -> N
 
 
 def post(client: httpx.Client, path: str, body: Any) -> Any:
-    """One bare call; raises for anything but success."""
-    answer = client.post(path, content=orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY))
+    """One bare call, again where RushDB's database had a deadlock; raises for anything else but success."""
+    content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    for _ in range(DEADLOCKS):
+        answer = client.post(path, content=content)
+        if answer.status_code != httpx.codes.BAD_REQUEST or not DEADLOCK.search(answer.text):
+            break
     answer.raise_for_status()
     return orjson.loads(answer.content)
 
