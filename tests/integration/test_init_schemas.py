@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -40,11 +41,12 @@ class Start:
     folder: Path
     dsn: str
     url: str
+    key: str = KEY
 
     @property
     def environment(self) -> dict[str, str]:
         """What the configuration reads."""
-        return {"DATABASE_URL": self.dsn, "RUSHDB_URL": self.url, "RUSHDB_API_KEY": KEY}
+        return {"DATABASE_URL": self.dsn, "RUSHDB_URL": self.url, "RUSHDB_API_KEY": self.key}
 
     @property
     def around(self) -> Surroundings:
@@ -76,7 +78,7 @@ class Start:
     def links(self) -> dict[tuple[str, str, str], int]:
         """Source label, type and target label of every link that RushDB holds, and how many there are."""
         found: Counter[tuple[str, str, str]] = Counter()
-        headers = {"authorization": f"Bearer {KEY}"}
+        headers = {"authorization": f"Bearer {self.key}"}
         total = 1
         with httpx.Client(trust_env=False, timeout=60, base_url=self.url, headers=headers) as client:
             while found.total() < total:
@@ -86,9 +88,19 @@ class Start:
                 found.update((row["sourceLabel"], row["type"], row["targetLabel"]) for row in answer["data"])
         return dict(found)
 
+    def empty(self) -> None:
+        """Remove everything from RushDB."""
+        headers = {"authorization": f"Bearer {self.key}"}
+        with httpx.Client(trust_env=False, timeout=60, base_url=f"{self.url}/api/v1", headers=headers) as client:
+            for index in client.get("/ai/indexes").json()["data"]:
+                client.delete(f"/ai/indexes/{index['id']}").raise_for_status()
+            while found := client.post("/records/search", json={"where": {}, "limit": 1000}).json()["data"]:
+                ids = {"where": {"$id": {"$in": [record["__id"] for record in found]}}}
+                client.post("/records/delete", json=ids).raise_for_status()
+
     def stored(self) -> str:
         """Everything that RushDB holds, as text."""
-        headers = {"authorization": f"Bearer {KEY}"}
+        headers = {"authorization": f"Bearer {self.key}"}
         with httpx.Client(trust_env=False, timeout=60) as client:
             body = {"where": {}, "limit": 1000}
             return client.post(f"{self.url}/api/v1/records/search", json=body, headers=headers).text
@@ -96,8 +108,15 @@ class Start:
 
 @pytest.fixture
 def start(database: str, tmp_path: Path) -> Iterator[Start]:
-    """An empty database and a sandbox."""
+    """An empty database and an empty RushDB: a sandbox, or a real one's second project, which tests may empty."""
     make_tiny_model(tmp_path / "tiny")
+    url, key = (os.environ.get(f"BYOV_TEST_RUSHDB_{name}") for name in ("URL", "OTHER_KEY"))
+    if url and key:
+        made = Start(tmp_path, database, url.rstrip("/").removesuffix("/api/v1"), key)
+        made.empty()
+        yield made
+        made.empty()
+        return
     with sandbox.running(tmp_path / "sandbox", KEY) as target:
         yield Start(tmp_path, database, target.url)
 
