@@ -1,16 +1,20 @@
-"""The same migration at another place: a person has said so, and it is told what was before.
+"""The same migration, and an end is not as it was: a person has said so, and it is told what was before.
 
 source   database and types of columns are taken as they are now; every row is compared afterwards
 target   the project is, if it holds our markers, and the known records under their ids
+index    one that was deleted is made again; every run fills it until no vector is missing
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import Refused
+from byov_migrate.jobs.embedding import EmbeddingPlan
 from byov_migrate.jobs.opening import Ends
+from byov_migrate.jobs.table_work import gone_indexes
 from byov_migrate.source import TableReader
 from byov_migrate.target import provision
 
@@ -52,6 +56,17 @@ def accept_target(ends: Ends, table: TableConfig, project: str | None) -> None:
             next_step=f"move {ends.config.state_path.name} away, keep the hash key, then byov-migrate adopt",
         )
     _take(ends, {"target.project": project})
+
+
+def accept_index(ends: Ends, table: TableConfig, plans: Sequence[EmbeddingPlan]) -> None:
+    """Forget what was in an index that is gone, and mark the table as lacking it; the label has to be ours.
+
+    One that no search uses yet is left: it is given up instead.
+    """
+    for embedding, vectors in gone_indexes(ends.wire, ends.patience, ends.state, table, plans):
+        if embedding.role.live:
+            ends.state.scope.begin_refill(table.name, embedding.carrier)
+            ends.note("index-gone", index=f"{table.label}.{embedding.carrier}", vectors=vectors)
 
 
 def _take(ends: Ends, fields: dict[str, Any]) -> None:

@@ -72,7 +72,8 @@ def _tell(ends: Ends, stored: Mapping[str, Any], found: Sequence[Difference]) ->
 
 def _make_indexes(ends: Ends, entry: Entry, seen: Seen) -> None:
     """Before the state changes: one that cannot be made is no reason to be stuck between two settings."""
-    table_work.occupy(ends.wire, ends.patience, ends.state, entry, seen.plans, ends.source_name(entry))
+    table_work.claim(ends.wire, ends.patience, ends.state, entry, ends.source_name(entry))
+    table_work.make_indexes(ends.wire, ends.patience, ends.state, entry, seen.plans)
 
 
 def _is_incomplete(ends: Ends, entry: Entry) -> bool:

@@ -9,7 +9,7 @@ from functools import cache
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import Refused
 from byov_migrate.jobs import table_work
-from byov_migrate.jobs.accepting import accept_source, accept_target
+from byov_migrate.jobs.accepting import accept_index, accept_source, accept_target
 from byov_migrate.jobs.carriers import making
 from byov_migrate.jobs.documents import Composer
 from byov_migrate.jobs.embedding import Embedder, EmbeddingPlan
@@ -125,8 +125,10 @@ def prepare(
     elif accept == "target":
         accept_target(ends, table, seen.places.get("target.project"))
     fields = table_work.settle_scope(ends.state, table, reader, plans, seen.places, ends.links)
-    source = ends.source_name(table)
-    indexes = table_work.occupy(ends.wire, ends.patience, ends.state, table, plans, source, refill=accept == "index")
+    table_work.claim(ends.wire, ends.patience, ends.state, table, ends.source_name(table))
+    if accept == "index":
+        accept_index(ends, table, plans)
+    indexes = table_work.make_indexes(ends.wire, ends.patience, ends.state, table, plans)
     if indexes:
         fields["target.project"] = indexes[0].project
     ends.state.scope.adopt(fields)

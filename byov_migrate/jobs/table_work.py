@@ -138,27 +138,20 @@ def scope_of(
     return {**places, **table_fields(table, key, fingerprints, reader.shape.signatures, here)}
 
 
-def occupy(
-    wire: Wire,
-    patience: Patience,
-    state: State,
-    table: TableConfig,
-    plans: tuple[EmbeddingPlan, ...],
-    source: str,
-    *,
-    refill: bool = False,
-) -> tuple[Index, ...]:
-    """Claim the label and make its indexes.
-
-    refill: one that is gone is made anew, and the table marked as lacking its vectors: every run fills it until none
-    lacks. Raise Refused for it otherwise: it would be empty, and so would be every search, while each sync says that
-    all is well. Also for one that no search uses yet, which is given up instead.
-    """
+def claim(wire: Wire, patience: Patience, state: State, table: TableConfig, source: str) -> None:
+    """Write under this label from now on. Raise Refused where another state does."""
     marker = provision.Marker(table.label, state.runs.state_id, source, state.runs.generation)
     provision.claim_label(wire, patience, marker, records_known=state.ledger.count_records(table.name))
-    for embedding, _ in _gone_indexes(wire, patience, state, table, plans) if refill else ():
-        if embedding.role.live:
-            state.scope.begin_refill(table.name, embedding.carrier)
+
+
+def make_indexes(
+    wire: Wire, patience: Patience, state: State, table: TableConfig, plans: Sequence[EmbeddingPlan]
+) -> tuple[Index, ...]:
+    """Make the indexes of a claimed label that are not there yet.
+
+    Raise Refused for one that is gone: it would be empty, and so would be every search, while each sync says that all
+    is well.
+    """
     require_filled_indexes(wire, patience, state, table, plans)
     dimensions = {plan.config.carrier: plan.dimension for plan in plans}
     return provision.ensure_indexes(wire, patience, table.label, dimensions)
@@ -168,11 +161,11 @@ def require_filled_indexes(
     wire: Wire, patience: Patience, state: State, table: TableConfig, plans: Sequence[EmbeddingPlan]
 ) -> None:
     """Raise Refused when an index is gone that held vectors by what the state knows."""
-    for embedding, vectors in _gone_indexes(wire, patience, state, table, plans):
+    for embedding, vectors in gone_indexes(wire, patience, state, table, plans):
         raise index_gone(table.label, embedding, vectors)
 
 
-def _gone_indexes(
+def gone_indexes(
     wire: Wire, patience: Patience, state: State, table: TableConfig, plans: Sequence[EmbeddingPlan]
 ) -> Iterator[tuple[EmbeddingConfig, int]]:
     """Embeddings whose index is gone, and how many vectors it held by what the state knows."""

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 60.0
 LogFormat = Literal["text", "json"]
-_SHOWN = frozenset(
-    {"wait", "recovered", "write-mode", "planned", "model", "ready", "no-sync", "accepted", "removing", "withdrawn"}
-)
+_FIRST = {"wait", "recovered", "write-mode", "planned", "model", "ready", "no-sync", "accepted", "index-gone"}
+_SHOWN = frozenset({*_FIRST, "removing", "withdrawn"})
 """Events a person wants to see without -v."""
 
 

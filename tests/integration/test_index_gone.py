@@ -62,6 +62,7 @@ def test_the_command_it_names_fills_it_again(rig: SyncRig) -> None:
     done = rig.sync(full=True, accept="index")
     assert (done.updated, done.created, done.deleted) == (ROWS, 0, 0)
     assert rig.records() == records
+    assert ("index-gone", {"index": f"{rig.label}.description", "vectors": ROWS}) in rig.events
     assert rig.compare() == EXACT
     assert rig.sync().changes == 0
     assert verify(rig.config(), surroundings=rig.around()).exit_code == 0
