@@ -18,7 +18,7 @@ from byov_migrate.records import Vector
 DIMENSION = 768
 CPU_S_PER_1000 = 0.125
 WRITERS = TargetConfig.model_fields["writers"].default
-INLINE_ROWS = 100
+INLINE_ROWS = 25
 
 
 def against_bare_calls(place: rig.Place, rows: int, rounds: int) -> Iterator[rig.Finding]:
