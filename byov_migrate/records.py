@@ -47,6 +47,7 @@ class Known:
     kept: Mapping[str, Any] = field(default_factory=dict)  # what an application added, to be sent back by a rewrite
     refs: Refs = field(default_factory=dict)
     batch: str = ""  # the name that the record carries, where it is to be written over
+    lost: tuple[str | None, ...] = ()  # one an embedding: the text it was made of, where its vector is lost
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ def sync(
         _require_one({"--repair": repair is not None, "--full": full, "--table": bool(table)} if repair else {})
         _require_one({"--key": bool(key), "--full": full})
         _require_one({"--key": bool(key), "--confirm-deletes": confirm_deletes})
+        others = {"--dry-run": dry_run, "--key": bool(key), "--repair": repair is not None}
+        _require_one({"--accept": True, **others} if accept else {})
         config, asked = options.load(), Asked(full, confirm_deletes, accept)
         if dry_run:
             return dry.forecast_sync(config, full=full, tables=tables, surroundings=around)

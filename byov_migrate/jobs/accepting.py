@@ -58,15 +58,17 @@ def accept_target(ends: Ends, table: TableConfig, project: str | None) -> None:
     _take(ends, {"target.project": project})
 
 
-def accept_index(ends: Ends, table: TableConfig, plans: Sequence[EmbeddingPlan]) -> None:
-    """Forget what was in an index that is gone, and mark the table as lacking it; the label has to be ours.
+def accept_index(ends: Ends, table: TableConfig, plans: Sequence[EmbeddingPlan]) -> list[str]:
+    """Mark a table as lacking the vectors of an index that is gone; return the properties. The label has to be ours.
 
     One that no search uses yet is left: it is given up instead.
     """
-    for embedding, vectors in gone_indexes(ends.wire, ends.patience, ends.state, table, plans):
-        if embedding.role.live:
-            ends.state.scope.begin_refill(table.name, embedding.carrier)
-            ends.note("index-gone", index=f"{table.label}.{embedding.carrier}", vectors=vectors)
+    gone = list(gone_indexes(ends.wire, ends.patience, ends.state, table, plans))
+    accepted = [(embedding.carrier, vectors) for embedding, vectors in gone if embedding.role.live]
+    for name, vectors in accepted:
+        ends.state.scope.begin_refill(table.name, name)
+        ends.note("index-gone", index=f"{table.label}.{name}", vectors=vectors)
+    return [name for name, _ in accepted]
 
 
 def _take(ends: Ends, fields: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from byov_migrate.config import Entry, spare_of
+from byov_migrate.errors import Refused
 from byov_migrate.jobs import table_work
 from byov_migrate.jobs.changes import Surveyor
 from byov_migrate.jobs.documents import leaving
@@ -73,6 +74,12 @@ def _tell(ends: Ends, stored: Mapping[str, Any], found: Sequence[Difference]) ->
 def _make_indexes(ends: Ends, entry: Entry, seen: Seen) -> None:
     """Before the state changes: one that cannot be made is no reason to be stuck between two settings."""
     table_work.claim(ends.wire, ends.patience, ends.state, entry, ends.source_name(entry))
+    try:
+        table_work.require_filled_indexes(ends.wire, ends.patience, ends.state, entry, seen.plans)
+    except Refused as gone:  # what mends it refuses the new settings in turn
+        later = f"then byov-migrate {COMMAND} with the new ones"
+        gone.next_step = f"put the old settings back and run {gone.next_step}; {later}"
+        raise
     table_work.make_indexes(ends.wire, ends.patience, ends.state, entry, seen.plans)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 from byov_migrate.config import TableConfig
 from byov_migrate.errors import Refused
@@ -126,9 +126,10 @@ def prepare(
         accept_target(ends, table, seen.places.get("target.project"))
     fields = table_work.settle_scope(ends.state, table, reader, plans, seen.places, ends.links)
     table_work.claim(ends.wire, ends.patience, ends.state, table, ends.source_name(table))
-    if accept == "index":
-        accept_index(ends, table, plans)
+    anew = accept_index(ends, table, plans) if accept == "index" else []
     indexes = table_work.make_indexes(ends.wire, ends.patience, ends.state, table, plans)
+    for index in (index for index in indexes if index.property_name in anew):
+        ends.patience.retry(partial(provision.require_empty, ends.wire, index))
     if indexes:
         fields["target.project"] = indexes[0].project
     ends.state.scope.adopt(fields)

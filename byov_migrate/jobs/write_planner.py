@@ -105,6 +105,7 @@ class WritePlanner:
         """None for a row that is what its record says. stored: the records, where hashes do not tell everything."""
         record_hash, marks = self._work.composer.hashes(row)
         same = (record_hash, marks, row.refs) == (known.hash, known.text_hashes, known.refs)
+        same = same and not _says_other_text(known, marks)
         if same and stored is not None and (record := stored.get(known.record_id)):
             same = self._has_the_form(row, record)
         return None if same else _Changed(row, record_hash, marks, known)
@@ -155,12 +156,14 @@ class WritePlanner:
         marks = zip(item.marks, item.known.text_hashes, strict=True)
         coming = [before is None for now, before in marks if now != before]
         same = (item.hash, item.row.refs) == (item.known.hash, item.known.refs)
-        return same and bool(coming) and all(coming)
+        return same and bool(coming) and all(coming) and not _says_other_text(item.known, item.marks)
 
     def _may_append(self, item: _Changed, record: Stored) -> bool:
         """Whether nothing has to disappear: neither a vector nor a property. A vector may come where none was."""
         marks = zip(item.marks, item.known.text_hashes, strict=True)
         if not item.known.hash or any(before is not None and now != before for now, before in marks):
+            return False
+        if _says_other_text(item.known, item.marks):
             return False
         now = self._work.composer.document(item.row).properties
         return not (self._names & record.properties.keys()) - now.keys()
@@ -178,3 +181,8 @@ class WritePlanner:
     def _texts_again(self, item: _Changed, vectors: Sequence[Vector | None]) -> int:
         marks = zip(item.row.contents, item.marks, item.known.text_hashes, vectors, strict=True)
         return sum(isinstance(text, str) and now == before and vector is None for text, now, before, vector in marks)
+
+
+def _says_other_text(known: Known, marks: Sequence[str | None]) -> bool:
+    """Whether a record was made of another text, whose vector is lost: where none is stored, none can differ."""
+    return any(old is not None and old != now for old, now in zip(known.lost, marks, strict=False))

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
-from byov_migrate.records import Known
+from byov_migrate.records import Known, Refs
 from byov_migrate.state import schema
 from byov_migrate.state.edges import refs_of
+from byov_migrate.state.schema import LOST
 from byov_migrate.state.store import KEYS_A_QUERY, Store
 from byov_migrate.state.vector_cache import READY
 
@@ -55,9 +56,7 @@ class Ledger:
                 marks.update({(row.key, row.property): row.text_hash for row in connection.execute(hashes)})
             refs = refs_of(connection, table, list(found))
         return {
-            key: Known(
-                row.record_id, row.hash, tuple(marks.get((key, name)) for name in properties), refs=refs.get(key, {})
-            )
+            key: _known(row, [marks.get((key, name)) for name in properties], refs.get(key, {}))
             for key, row in found.items()
         }
 
@@ -109,7 +108,8 @@ class Ledger:
     def count_vectors(self, table: str, property_name: str) -> int:
         """How many vectors of one embedding are proved to be attached."""
         columns = schema.vector.c
-        return self._count(select(func.count()).where(columns.table_name == table, columns.property == property_name))
+        here = (columns.table_name == table, columns.property == property_name, schema.is_there)
+        return self._count(select(func.count()).where(*here))
 
     def count_adopted(self, table: str, properties: Sequence[str]) -> int:
         """Of these vectors those whose scores RushDB itself has told, when the state was rebuilt.
@@ -148,7 +148,13 @@ class Ledger:
         """Key and probe scores of every attached vector, streamed."""
         columns = schema.vector.c
         query = select(columns.key, columns.score_0, columns.score_1, columns.score_2)
-        query = query.where(columns.table_name == table, columns.property == property_name)
+        query = query.where(columns.table_name == table, columns.property == property_name, schema.is_there)
         with self._store.reading() as connection:
             for row in connection.execution_options(yield_per=1000).execute(query):
                 yield row.key, (row.score_0, row.score_1, row.score_2)
+
+
+def _known(row: Any, marks: Sequence[str | None], refs: Refs) -> Known:
+    lost = tuple(mark.removeprefix(LOST) if mark and mark.startswith(LOST) else None for mark in marks)
+    there = tuple(None if old else mark for mark, old in zip(marks, lost, strict=True))
+    return Known(row.record_id, row.hash, there, refs=refs, lost=lost)

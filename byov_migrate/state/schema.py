@@ -76,6 +76,10 @@ vector = Table(
     sqlite_with_rowid=False,
 )
 
+LOST = "lost:"
+"""Before the hash of a text whose vector went with its index: the record still says that text."""
+is_there = vector.c.text_hash.not_like(f"{LOST}%")
+
 # Of the vectors of an adopted state those whose scores are RushDB's own word: they prove that nothing has changed since
 # then, not that it was right. Until the vector is sent again.
 adopted = Table(

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from byov_migrate.config import EmbeddingConfig, LinkConfig, TableConfig
 from byov_migrate.errors import Refused
@@ -309,12 +309,17 @@ class Scope:
                 connection.execute(replacing(schema.scope).values(field=field, value=value))
 
     def begin_refill(self, table: str, property_name: str) -> None:
-        """Forget the vectors under a property, whose index is gone, and remember that records lack them, at once."""
+        """The vectors under a property went with its index: remember that records lack them, at once.
+
+        What text each record says stays known: it may have changed since.
+        """
         mark = Applying((f"embeddings[{property_name}].index",)).after(self.applying(table), ())
         with self._store.writing() as connection:
-            for kept in (schema.vector, schema.adopted):
-                here = (kept.c.table_name == table, kept.c.property == property_name)
-                connection.execute(delete(kept).where(*here))
+            vectors, adopted = schema.vector.c, schema.adopted.c
+            here = (vectors.table_name == table, vectors.property == property_name, schema.is_there)
+            connection.execute(update(schema.vector).where(*here).values(text_hash=schema.LOST + vectors.text_hash))
+            vouched = (adopted.table_name == table, adopted.property == property_name)
+            connection.execute(delete(schema.adopted).where(*vouched))
             connection.execute(replacing(schema.scope).values(field=_applying_field(table), value=mark.stored()))
 
     def links_made_anew(self, table: str) -> None:

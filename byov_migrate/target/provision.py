@@ -62,6 +62,12 @@ def ensure_indexes(
     )
 
 
+def require_empty(wire: Wire, index: Index) -> None:
+    """Raise Retriable while an index that was made anew shows vectors of the one before: RushDB removes them later."""
+    if held := wire.count_vectors(index):
+        raise Retriable(f"{index.label}.{index.property_name} still holds {held:,} vectors of an index that is gone")
+
+
 def _ensure_index(
     wire: Wire,
     patience: Patience,

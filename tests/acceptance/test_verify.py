@@ -67,7 +67,7 @@ def test_as_json_the_result_is_one_document_and_the_last_line_stays(moved: Migra
 
 def test_a_repair_goes_with_nothing_that_would_widen_it(moved: Migration) -> None:
     """It is for the keys of the report."""
-    for other in (["--full"], ["--dry-run"], ["--table", "item"], ["--key", "1"]):
+    for other in (["--full"], ["--dry-run"], ["--table", "item"], ["--key", "1"], ["--accept", "index"]):
         done = moved.run("sync", "--repair", "last", *other)
         assert (done.returncode, "do not go together" in done.stderr) == (2, True), done
 

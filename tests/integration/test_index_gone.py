@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import orjson
 import pytest
 
 from byov_migrate.errors import Refused
+from byov_migrate.jobs.backfill import backfill
 from byov_migrate.jobs.reembed import drop
 from byov_migrate.jobs.repair import repair
 from byov_migrate.jobs.verify import verify
 from byov_migrate.state.cursors import Cursors
 from byov_migrate.state.journal import Journal
 from byov_migrate.target import provision
-from tests.reembed_rig import differences, fill, killed_in, two_models, unfilled
+from tests.reembed_rig import differences, fill, killed_in, records, two_models, unfilled, use
 from tests.sync_rig import EXACT, SyncRig, rigged
 
 __all__ = ["unfilled"]
@@ -113,6 +115,52 @@ def short_report(rig: SyncRig) -> Path:
     file = rig.folder / "short.json"
     file.write_bytes(orjson.dumps(report))
     return file
+
+
+@pytest.mark.parametrize("send_text", [True, False])
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_texts_that_changed_meanwhile_are_written(
+    unfilled: SyncRig, monkeypatch: pytest.MonkeyPatch, *, send_text: bool, is_killed: bool
+) -> None:
+    """No sync ran since the index was deleted, and the vectors that told an old text are lost with it."""
+    use(unfilled, "old", send_text=send_text)
+    unfilled.backfill()
+    unfilled.delete_index()
+    if is_killed:
+        fill_again = partial(unfilled.sync, full=True, accept="index")
+        killed_in(monkeypatch, provision, "ensure_indexes", fill_again)
+    unfilled.execute("UPDATE job SET body = NULL WHERE id = 20")
+    unfilled.execute("UPDATE job SET body = 'entirely new' WHERE id = 21")
+    unfilled.sync(full=True, accept=None if is_killed else "index")
+    stored = records(unfilled)
+    assert "byovText_description" not in stored["20"]
+    assert [stored[key].get("description") for key in ("20", "21")] == [None, "entirely new" if send_text else ""]
+    assert differences(unfilled) == 0
+
+
+def test_a_text_that_was_refused_while_it_was_filled_comes_later(unfilled: SyncRig) -> None:
+    """When the table is marked no more, the record is still of a text that nothing else remembers."""
+    unfilled.models["old"] = {**unfilled.models["old"], "long_text": "reject"}
+    use(unfilled, "old", send_text=True)
+    unfilled.backfill()
+    unfilled.delete_index()
+    unfilled.execute("UPDATE job SET body = repeat('word ', 3000) WHERE id IN (20, 21)")
+    assert unfilled.sync(full=True, accept="index").rejected_new == 2
+    unfilled.execute("UPDATE job SET body = 'short again' WHERE id = 20")
+    unfilled.execute("UPDATE job SET body = NULL WHERE id = 21")
+    unfilled.sync()
+    assert [records(unfilled)[key].get("description") for key in ("20", "21")] == ["short again", None]
+    assert differences(unfilled) == 0
+
+
+def test_edited_settings_wait_until_it_is_filled(rig: SyncRig) -> None:
+    """The two commands would name each other otherwise."""
+    rig.delete_index()
+    rig.table["columns"] = ["id", "title", "pay"]
+    with pytest.raises(Refused, match="is gone from RushDB") as refused:
+        backfill(rig.config(), apply=True, surroundings=rig.around())
+    steps = f"put the old settings back and run {MEND}; then byov-migrate backfill --apply with the new ones"
+    assert refused.value.next_step == steps
 
 
 def test_an_index_that_is_there_is_left_as_it_is(rig: SyncRig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from byov_migrate.errors import ConfigurationError, Refused, Retriable
+from byov_migrate.errors import ConfigurationError, Refused
 from byov_migrate.jobs.carriers import embedding_of, fingerprint_of, remembered_model
 from byov_migrate.jobs.opening import Ends
 from byov_migrate.jobs.reembed.choosing import Meant, newest
@@ -13,7 +13,6 @@ from byov_migrate.jobs.table_work import Models
 from byov_migrate.state.carriers import Carrier, Making, live_one
 from byov_migrate.state.scope import APPLY, REEMBED, embedding_fields
 from byov_migrate.target import provision
-from byov_migrate.target.wire import Index
 
 DROP = "byov-migrate reembed drop"
 
@@ -100,12 +99,4 @@ def _make_index(ends: Ends, one: Meant, carrier: str, dimension: int) -> None:
             ends.note("index-removed", table=one.table.name, property=carrier, because="a lost state left it")
             ends.patience.retry(partial(provision.delete_index, ends.wire, index))
     [index] = provision.ensure_indexes(ends.wire, ends.patience, one.table.label, {carrier: dimension})
-    ends.patience.retry(lambda: _require_empty(ends, one, index))
-
-
-def _require_empty(ends: Ends, one: Meant, index: Index) -> None:
-    held = ends.wire.count_vectors(index)
-    if held:
-        raise Retriable(
-            f"{one.table.label}.{index.property_name} still holds {held:,} vectors of an index that is gone"
-        )
+    ends.patience.retry(partial(provision.require_empty, ends.wire, index))
