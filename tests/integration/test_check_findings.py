@@ -327,7 +327,7 @@ def test_an_index_that_is_gone_ends_4_with_what_fills_it_again(rig: Rig) -> None
         wire.delete_index(wire.indexes()[0])
     failed = rig.failure("label-index")
     assert "index on Job.description is gone from RushDB" in failed.what
-    assert failed.fix == "byov-migrate verify, then byov-migrate sync --repair last"
+    assert failed.fix == "byov-migrate sync --full --accept index"
     assert failed.code == 4
 
 
