@@ -42,10 +42,10 @@ vector = "embedding"
 POSTINGS = """\
 [models.demo]
 path = "{model}"
-device = "cpu"
+device = "{device}"
 [[tables]]
 name = "public.job"
-label = "Job{rows}"
+label = "{label}"
 columns = ["id", "title", "company", "location", "salary_min", "salary_max", "skills", "remote"]
 where = ["id <= {rows}"]
 [[tables.embeddings]]
@@ -175,7 +175,9 @@ def measure_all(folder: Path, dsn: str, sizes: Sequence[int], dimension: int, *,
         for rows in sizes:
             config = folder / f"rows{rows}.toml"
             template = SECRETS_AND_TARGET + (POSTINGS if with_model else ITEMS)
-            config.write_text(template.format(url=url, rows=rows, model=model), encoding="utf-8")
+            config.write_text(
+                template.format(url=url, rows=rows, label=f"Job{rows}", model=model, device="cpu"), encoding="utf-8"
+            )
             measured = measure([*start, "backfill", "-q", "-c", str(config)])
             print(f"{rows:>9,} {'postings' if with_model else f'rows of {dimension}'}: {measured}", flush=True)
 

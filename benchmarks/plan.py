@@ -18,21 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import rig
-from memory import COMMAND, make_postings
+from memory import COMMAND, POSTINGS, make_postings
 
 WIDEST = 0.30
-TABLE = """\
-[models.demo]
-path = "{model}"
-[[tables]]
-name = "public.job"
-label = "{label}"
-columns = ["id", "title", "company", "location", "salary_min", "salary_max", "skills", "remote"]
-[[tables.embeddings]]
-property = "description"
-text = "{{title}}\\n{{description}}"
-model = "demo"
-"""
 
 
 @dataclass(frozen=True)
@@ -65,15 +53,16 @@ def main() -> None:
     asked = parser.parse_args()
     with rig.place() as place:
         make_postings(place.dsn, asked.postings)
-        rounds = [one_round(place, number) for number in range(asked.rounds)]
+        rounds = [one_round(place, number, asked.postings) for number in range(asked.rounds)]
     kept, widest = sum(item.is_kept for item in rounds), max(item.width for item in rounds)
     print(f"{kept} of {len(rounds)} backfills took what was promised; widest half {widest:.0%} (bar: {WIDEST:.0%})")
 
 
-def one_round(place: rig.Place, number: int) -> Round:
+def one_round(place: rig.Place, number: int, postings: int) -> Round:
     """A plan, a backfill, a line."""
     label = rig.new_label()
-    file = place.configure(label, TABLE.format(model=rig.small_model(), label=label))
+    content = POSTINGS.format(label=label, rows=postings, model=rig.small_model(), device="auto")
+    file = place.configure(label, content)
     began = time.monotonic()
     planned = run("plan", file)
     planning_s = time.monotonic() - began
