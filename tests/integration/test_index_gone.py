@@ -146,6 +146,7 @@ def test_a_text_that_was_refused_while_it_was_filled_comes_later(unfilled: SyncR
     unfilled.delete_index()
     unfilled.execute("UPDATE job SET body = repeat('word ', 3000) WHERE id IN (20, 21)")
     assert unfilled.sync(full=True, accept="index").rejected_new == 2
+    assert verify(unfilled.config(), surroundings=unfilled.around()).counts["vectors"] == 0
     unfilled.execute("UPDATE job SET body = 'short again' WHERE id = 20")
     unfilled.execute("UPDATE job SET body = NULL WHERE id = 21")
     unfilled.sync()
