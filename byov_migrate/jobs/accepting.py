@@ -66,7 +66,7 @@ def accept_index(ends: Ends, table: TableConfig, plans: Sequence[EmbeddingPlan])
     gone = list(gone_indexes(ends.wire, ends.patience, ends.state, table, plans))
     accepted = [(embedding.carrier, vectors) for embedding, vectors in gone if embedding.role.live]
     for name, vectors in accepted:
-        ends.state.scope.begin_refill(table.name, name)
+        ends.state.carriers.begin_refill(table.name, name)
         ends.note("index-gone", index=f"{table.label}.{name}", vectors=vectors)
     return [name for name, _ in accepted]
 

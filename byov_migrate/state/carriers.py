@@ -14,7 +14,8 @@ from sqlalchemy import Connection, func, insert, inspect, select, update
 
 from byov_migrate.errors import Refused
 from byov_migrate.state import schema
-from byov_migrate.state.forgetting import forget_carrier, forget_scope_of
+from byov_migrate.state.forgetting import forget_carrier, forget_scope_of, forget_vectors
+from byov_migrate.state.scope import Applying, add_applying
 from byov_migrate.state.store import Store, replacing
 
 
@@ -111,6 +112,12 @@ class Carriers:
         here = (columns.table_name == table) & (columns.embedding == embedding)
         with self._store.writing() as connection:
             connection.execute(update(schema.carrier).where(here).values(live=columns.property == to, marked=False))
+
+    def begin_refill(self, table: str, property_name: str) -> None:
+        """The vectors under a property went with its index: every run fills it until no record lacks one."""
+        with self._store.writing() as connection:
+            forget_vectors(connection, table, property_name)
+            add_applying(connection, table, Applying((f"embeddings[{property_name}].index",)))
 
     def begin_drop(self, table: str, property_name: str) -> None:
         """Nothing is kept current there any more, and the scope does not ask for it: a kill afterwards stops nobody."""

@@ -63,6 +63,15 @@ def forget_carrier(connection: Connection, table: str, property_name: str) -> No
     forget_scope_of(connection, table, property_name)
 
 
+def forget_vectors(connection: Connection, table: str, property_name: str) -> None:
+    """The vectors under one property, which went with its index. What text each record says stays known, as lost."""
+    vectors, adopted = schema.vector.c, schema.adopted.c
+    here = (vectors.table_name == table, vectors.property == property_name, schema.is_there)
+    connection.execute(update(schema.vector).where(*here).values(text_hash=schema.LOST + vectors.text_hash))
+    vouched = (adopted.table_name == table, adopted.property == property_name)
+    connection.execute(delete(schema.adopted).where(*vouched))
+
+
 def _let_refused_be_read_again(connection: Connection, table: str, property_name: str) -> None:
     """Rows that these vectors alone kept away: their records may lag behind, or were never made."""
     rejects, records = schema.reject.c, schema.ledger.c

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select
 
 from byov_migrate.config import EmbeddingConfig, LinkConfig, TableConfig
 from byov_migrate.errors import Refused
@@ -286,11 +286,7 @@ class Scope:
     def applying(self, table: str) -> Applying | None:
         """The change of a table's settings that is under way; None without one."""
         with self._store.reading() as connection:
-            field = schema.scope.c.field == _applying_field(table)
-            found = connection.execute(select(schema.scope.c.value).where(field)).scalar_one_or_none()
-        if found is None:
-            return None
-        return Applying(tuple(found["fields"]), frozenset(found["gone"]), frozenset(found["links"]))
+            return _applying(connection, table)
 
     def begin_apply(self, current: Mapping[str, Any], changes: Mapping[str, Applying]) -> None:
         """Take these values for the fields of the changed tables, and remember that their records lag behind, at once.
@@ -308,20 +304,6 @@ class Scope:
             for field, value in values.items():
                 connection.execute(replacing(schema.scope).values(field=field, value=value))
 
-    def begin_refill(self, table: str, property_name: str) -> None:
-        """The vectors under a property went with its index: remember that records lack them, at once.
-
-        What text each record says stays known: it may have changed since.
-        """
-        mark = Applying((f"embeddings[{property_name}].index",)).after(self.applying(table), ())
-        with self._store.writing() as connection:
-            vectors, adopted = schema.vector.c, schema.adopted.c
-            here = (vectors.table_name == table, vectors.property == property_name, schema.is_there)
-            connection.execute(update(schema.vector).where(*here).values(text_hash=schema.LOST + vectors.text_hash))
-            vouched = (adopted.table_name == table, adopted.property == property_name)
-            connection.execute(delete(schema.adopted).where(*vouched))
-            connection.execute(replacing(schema.scope).values(field=_applying_field(table), value=mark.stored()))
-
     def links_made_anew(self, table: str) -> None:
         """The links that had to be removed are gone."""
         found = self.applying(table)
@@ -334,6 +316,20 @@ class Scope:
         """Every record of a table is as the settings say."""
         with self._store.writing() as connection:
             connection.execute(delete(schema.scope).where(schema.scope.c.field == _applying_field(table)))
+
+
+def add_applying(connection: Connection, table: str, change: Applying) -> None:
+    """A change of a table on top of the one under way, if there is one."""
+    change = change.after(_applying(connection, table), ())
+    connection.execute(replacing(schema.scope).values(field=_applying_field(table), value=change.stored()))
+
+
+def _applying(connection: Connection, table: str) -> Applying | None:
+    field = schema.scope.c.field == _applying_field(table)
+    found = connection.execute(select(schema.scope.c.value).where(field)).scalar_one_or_none()
+    if found is None:
+        return None
+    return Applying(tuple(found["fields"]), frozenset(found["gone"]), frozenset(found["links"]))
 
 
 def _applying_field(table: str) -> str:
