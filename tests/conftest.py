@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -18,6 +19,11 @@ from tests.postgres import fresh_database, hurry, running, system_binaries
 # A run in the background ignores these, and so would every process that a test starts and signals.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A function is named, or its address would be part of a test's name: two workers must find the same tests."""
+    return val.__qualname__.partition(".")[0] if isinstance(val, FunctionType) else None
 
 
 @pytest.fixture(autouse=True)

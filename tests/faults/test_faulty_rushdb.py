@@ -23,9 +23,7 @@ def test_without_faults_it_is_a_sandbox(faulty: FaultyRushDB) -> None:
     assert faulty.calls(IMPORT)[0].body["data"] == [{"byovKey": "1", "title": "x"}]
 
 
-@pytest.mark.parametrize(
-    ("fault", "stored"), [(act_then_close, ["1"]), (act_then_reset, ["1"]), (close_at_once, [])], ids=str
-)
+@pytest.mark.parametrize(("fault", "stored"), [(act_then_close, ["1"]), (act_then_reset, ["1"]), (close_at_once, [])])
 def test_a_lost_answer_is_ambiguous_whether_or_not_the_server_acted(
     faulty: FaultyRushDB, fault: object, stored: list[str]
 ) -> None:

@@ -46,7 +46,7 @@ def client_to(url: str, key: str = "the-key", **target: object) -> HttpClient:
     return HttpClient(target_config(url, **target), lambda: key, timeout_s=0.5)
 
 
-@pytest.mark.parametrize("fault", [act_then_close, act_then_reset, act_then_hang, half_body, act_then(502)], ids=str)
+@pytest.mark.parametrize("fault", [act_then_close, act_then_reset, act_then_hang, half_body, act_then(502)])
 def test_a_lost_answer_is_ambiguous_to_a_write_and_retriable_to_a_read(faulty: FaultyRushDB, fault: Fault) -> None:
     """A question that may have been answered can be asked again; a create can not."""
     faulty.on(FIND, fault, fault)

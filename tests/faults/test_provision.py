@@ -87,7 +87,7 @@ def test_a_property_that_holds_numbers_somewhere_needs_a_person(wire: RestWire) 
         ensure(wire)
 
 
-@pytest.mark.parametrize("fault", [act_then_close, act_then(502), act_then(201, {}), refuse(503)], ids=str)
+@pytest.mark.parametrize("fault", [act_then_close, act_then(502), act_then(201, {}), refuse(503)])
 def test_a_lost_answer_to_the_making_of_an_index_is_looked_for(
     faulty: FaultyRushDB, wire: RestWire, fault: Fault
 ) -> None:
@@ -231,7 +231,7 @@ def test_a_target_that_never_keeps_a_marker_ends_the_run(faulty: FaultyRushDB, w
         claim(wire)
 
 
-@pytest.mark.parametrize("fault", [act_then_close, act_then(502)], ids=str)
+@pytest.mark.parametrize("fault", [act_then_close, act_then(502)])
 def test_a_lost_answer_to_a_claim_does_no_harm(faulty: FaultyRushDB, wire: RestWire, fault: Fault) -> None:
     """This run or the next one goes on with the one marker."""
     faulty.on(IMPORT, fault)
@@ -294,7 +294,7 @@ def take_over(wire: RestWire, before: Marker = MARKER) -> None:
     provision.take_over(wire, VirtualTime().patience(), before, ADOPTED)
 
 
-@pytest.mark.parametrize("fault", [act_then_close, act_then(502), refuse(503), lose_commit], ids=str)
+@pytest.mark.parametrize("fault", [act_then_close, act_then(502), refuse(503), lose_commit])
 def test_a_label_is_taken_over_whatever_becomes_of_the_answer(
     faulty: FaultyRushDB, wire: RestWire, fault: Fault
 ) -> None:
