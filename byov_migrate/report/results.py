@@ -206,10 +206,17 @@ def _status_line(table: TableStatus) -> str:
     ]
     parts += [f"{table.rejects:,} rejected"] if table.rejects else []
     parts += [f"{table.unsettled_batches} batches unsettled"] if table.unsettled_batches else []
-    parts += ["an apply is under way, byov-migrate backfill goes on with it"] if table.applying else []
+    parts += _unfinished(table)
     parts += [f"synced {_moment(table.synced_at)}"] if table.synced_at is not None else []
     parts += [f"deletes last looked for {_moment(table.swept_at)}"] if table.swept_at is not None else []
     return f"{table.label}: " + ", ".join(parts)
+
+
+def _unfinished(table: TableStatus) -> list[str]:
+    if table.refilling:
+        names = ", ".join(table.refilling)
+        return [f"vectors of {names} are being made again, the next backfill or sync goes on with it"]
+    return ["an apply is under way, byov-migrate backfill goes on with it"] if table.applying else []
 
 
 def _moment(seconds: float) -> str:

@@ -117,7 +117,7 @@ class Carriers:
         """The vectors under a property went with its index: every run fills it until no record lacks one."""
         with self._store.writing() as connection:
             forget_vectors(connection, table, property_name)
-            add_applying(connection, table, Applying((f"embeddings[{property_name}].index",)))
+            add_applying(connection, table, Applying.refilling(property_name))
 
     def begin_drop(self, table: str, property_name: str) -> None:
         """Nothing is kept current there any more, and the scope does not ask for it: a kill afterwards stops nobody."""

@@ -11,6 +11,7 @@ Settings of the class *free* are not among the fields: they may change at any ti
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -60,6 +61,7 @@ APPLY = "byov-migrate backfill --apply"
 REEMBED = "byov-migrate reembed"
 _APPLYING = "applying"
 """A field of a table, there while an apply is under way: what the records may still hold."""
+_REFILLED = re.compile(r"embeddings\[(.+)\]\.index")
 _ADVICE: Mapping[ChangeClass, str] = {
     "apply": "what is stored was written with the old value",
     "re-embed": "the stored vectors were made with the old value; one index must not hold two vector spaces",
@@ -101,6 +103,17 @@ class Applying:
     def looks(self) -> bool:
         """Whether records have to be looked at: what changed is in no hash that the ledger keeps."""
         return bool(self.gone) or any(field.endswith((".send_text", ".spare")) for field in self.fields)
+
+    @property
+    def refilled(self) -> tuple[str, ...]:
+        """Properties whose vectors went with their index."""
+        found = (_REFILLED.fullmatch(field) for field in self.fields)
+        return tuple(match[1] for match in found if match)
+
+    @classmethod
+    def refilling(cls, property_name: str) -> Applying:
+        """No setting is another, but every record lacks the vector under a property."""
+        return cls((f"embeddings[{property_name}].index",))
 
     def after(self, earlier: Applying | None, names: Iterable[str]) -> Applying:
         """This change on top of one that was never finished. names: the properties that records have from now on."""

@@ -15,6 +15,7 @@ from byov_migrate.errors import Refused
 from byov_migrate.jobs.backfill import backfill
 from byov_migrate.jobs.reembed import drop
 from byov_migrate.jobs.repair import repair
+from byov_migrate.jobs.status import status
 from byov_migrate.jobs.verify import verify
 from byov_migrate.state.cursors import Cursors
 from byov_migrate.state.journal import Journal
@@ -77,7 +78,9 @@ def test_it_goes_on_after_a_kill(rig: SyncRig, owner: object, name: str, monkeyp
     records = rig.records()
     rig.delete_index()
     killed_in(monkeypatch, owner, name, lambda: rig.sync(full=True, accept="index"))
+    assert status(rig.config(), surroundings=rig.around()).tables[0].refilling == ("description",)
     assert rig.sync().strategy == "full"
+    assert status(rig.config(), surroundings=rig.around()).tables[0].refilling == ()
     assert rig.compare() == EXACT
     assert rig.records() == records
     assert (done := rig.sync()).changes == 0

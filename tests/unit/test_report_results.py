@@ -269,6 +269,22 @@ def test_a_status_shows_positions_and_runs_in_utc(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
+    ("refilling", "text"),
+    [
+        ((), "an apply is under way, byov-migrate backfill goes on with it"),
+        (("body", "head"), "vectors of body, head are being made again, the next backfill or sync goes on with it"),
+    ],
+)
+def test_a_status_names_what_the_next_run_goes_on_with(
+    refilling: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Settings that are being applied, and an index that is being filled, are two things."""
+    table = TableStatus("public.job", "Job", 1000, 998, 3, 2, 0, 0, None, None, applying=True, refilling=refilling)
+    results.print_status(Status("state", (table,), (), (), (), None))
+    assert f", {text}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (750, "12:30"), (3599.6, "1 h 0 min"), (10_300, "2 h 51 min")],
 )
