@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from byov_migrate.config import Config, TableConfig
 from byov_migrate.errors import DifferencesFound
@@ -45,6 +45,7 @@ class TableResult:
     columns_kept: tuple[str, ...]
     complete: bool = False  # False when --limit ended it
     rows_in_source: int | None = None  # counted at the end of a complete backfill
+    vectors: Mapping[str, int] = field(default_factory=dict)  # of `vectors_stored`, by property
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +189,13 @@ def _compare_counts(ends: Ends, work: TableWork) -> None:
 def _result(ends: Ends, work: TableWork, totals: Totals, stopwatch: Stopwatch, bytes_out: int) -> TableResult:
     name, state = work.table.name, ends.state
     plan = state.journal.plan(name)
+    vectors = {item: state.ledger.count_vectors(name, item) for item in work.properties}
     return TableResult(
         table=name,
         label=work.table.label,
         rows_planned=plan.rows if plan else 0,
         rows_stored=state.ledger.count_records(name),
-        vectors_stored=sum(state.ledger.count_vectors(name, item) for item in work.properties),
+        vectors_stored=sum(vectors.values()),
         rejects=state.ledger.count_rejects(name),
         this_run=totals,
         seconds=stopwatch.elapsed,
@@ -202,4 +204,5 @@ def _result(ends: Ends, work: TableWork, totals: Totals, stopwatch: Stopwatch, b
         busy=stopwatch.shares(),
         properties_sent=tuple(item.property_name for item in leaving(work.table, work.composer.links)),
         columns_kept=tuple(staying(work.table)),
+        vectors=vectors,
     )

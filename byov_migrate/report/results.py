@@ -90,7 +90,9 @@ def _backfill_lines(table: TableResult, links: Sequence[LinkResult]) -> list[str
 
 
 def _stored_line(table: TableResult) -> str:
+    each = ", ".join(f"{name} {count:,}" for name, count in table.vectors.items())
     stored = f"{table.rows_stored:,} records and {table.vectors_stored:,} vectors stored"
+    stored += f": {each}" if len(table.vectors) > 1 else ""
     return f"{table.label}: {stored} ({table.this_run.rows:,} in this run); {table.rows_planned:,} rows planned"
 
 

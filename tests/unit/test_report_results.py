@@ -215,6 +215,15 @@ def demo_result(missing: int = 0) -> DemoResult:
     )
 
 
+def test_vectors_of_several_embeddings_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """One that lags behind must not hide in the sum of both; of one embedding the sum says it all."""
+    results.print_backfill(BackfillResult((table_result(vectors={"body": 990}),)))
+    results.print_backfill(BackfillResult((table_result(vectors_stored=1988, vectors={"head": 998, "body": 990}),)))
+    one, two = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Job: ")]
+    assert "998 records and 990 vectors stored (500 in this run)" in one
+    assert "998 records and 1,988 vectors stored: head 998, body 990 (500 in this run)" in two
+
+
 def test_a_demo_says_on_one_screen_what_was_moved_linked_proved_and_found(capsys: pytest.CaptureFixture[str]) -> None:
     """What left and what stayed stands there too."""
     results.print_demo(demo_result())
