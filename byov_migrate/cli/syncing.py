@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +35,17 @@ MetricsFile = Annotated[
     Path | None, typer.Option("--metrics-file", help="Write figures there for Prometheus's textfile collector.")
 ]
 
+_EXCLUSIVE = (
+    *combinations(("--dry-run", "--key", "--watch", "--repair"), 2),
+    ("--repair", "--full"),
+    ("--repair", "--table"),
+    ("--repair", "--accept"),
+    ("--key", "--full"),
+    ("--key", "--confirm-deletes"),
+    ("--key", "--accept"),
+    ("--dry-run", "--accept"),
+)
+
 
 @with_options
 def sync(
@@ -52,18 +65,22 @@ def sync(
     from byov_migrate.report.verifying import print_repair
 
     tables = tuple(table or ())
+    given = {
+        "--full": full,
+        "--dry-run": dry_run,
+        "--key": bool(key),
+        "--table": bool(table),
+        "--watch": watch is not None,
+        "--confirm-deletes": confirm_deletes,
+        "--accept": accept is not None,
+        "--repair": repair is not None,
+    }
 
     def job(around: Surroundings) -> Any:
         from byov_migrate.jobs import dry_run as dry
         from byov_migrate.jobs import sync as jobs
 
-        ways = {"--dry-run": dry_run, "--key": bool(key), "--watch": watch is not None, "--repair": repair is not None}
-        _require_one(ways)
-        _require_one({"--repair": repair is not None, "--full": full, "--table": bool(table)} if repair else {})
-        _require_one({"--key": bool(key), "--full": full})
-        _require_one({"--key": bool(key), "--confirm-deletes": confirm_deletes})
-        others = {"--dry-run": dry_run, "--key": bool(key), "--repair": repair is not None}
-        _require_one({"--accept": True, **others} if accept else {})
+        _require_compatible({name for name, is_given in given.items() if is_given})
         config, asked = options.load(), Asked(full, confirm_deletes, accept)
         if dry_run:
             return dry.forecast_sync(config, full=full, tables=tables, surroundings=around)
@@ -87,12 +104,12 @@ def _repaired(config: Config, report: str, around: Surroundings, *, confirm_dele
     return repair(config, report, confirm_deletes=confirm_deletes, surroundings=around)
 
 
-def _require_one(ways: dict[str, bool]) -> None:
+def _require_compatible(given: Collection[str]) -> None:
     from byov_migrate.errors import ConfigurationError
 
-    given = [name for name, is_given in ways.items() if is_given]
-    if len(given) > 1:
-        raise ConfigurationError(f"{' and '.join(given)} do not go together")
+    for pair in _EXCLUSIVE:
+        if all(name in given for name in pair):
+            raise ConfigurationError(f"{' and '.join(pair)} do not go together")
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,10 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
         (("show",), "key"),
         (("search", "x", "--limit", "1001"), "--limit"),
         (("backfill", "--dsn", "postgresql://u:p@h/d"), "--dsn"),
+        (("sync", "--watch", "5", "--dry-run"), "--dry-run and --watch do not go together"),
+        (("sync", "--full", "--key", "1"), "--key and --full do not go together"),
+        (("sync", "--confirm-deletes", "--key", "1"), "--key and --confirm-deletes do not go together"),
+        (("sync", "--full", "--accept", "index", "--dry-run"), "--dry-run and --accept do not go together"),
     ],
 )
 def test_wrong_usage_ends_2(tmp_path: Path, arguments: tuple[str, ...], word: str) -> None:
