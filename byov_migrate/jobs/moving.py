@@ -24,6 +24,7 @@ from byov_migrate.source import TableReader
 from byov_migrate.state import State
 from byov_migrate.target import provision
 from byov_migrate.target.delivery import Delivery, Destination
+from byov_migrate.target.wire import Index
 
 
 @dataclass(frozen=True)
@@ -112,39 +113,51 @@ def prepare(
     lazily: bool = False,
     accept: Accepted | None = None,
 ) -> TableWork:
-    """Check everything that can be checked, then claim the label: a refusal comes before the first write.
+    """Check everything that can be checked, then claim the label and make what is missing: indexes, links let go.
 
     lazily: models are loaded when there is something to embed. accept: what is taken as it is now, with a word on what
-    it was.
+    it was. No record is written here, whatever is refused.
     """
     _note_digest(ends)
     seen = looked_at(ends, table, models, lazily=lazily)
-    reader, plans = seen.reader, seen.plans
     if accept == "source":
-        accept_source(ends, table, reader)
+        accept_source(ends, table, seen.reader)
     elif accept == "target":
         accept_target(ends, table, seen.places.get("target.project"))
-    fields = table_work.settle_scope(ends.state, table, reader, plans, seen.places, ends.links)
-    table_work.claim(ends.wire, ends.patience, ends.state, table, ends.source_name(table))
-    anew = accept_index(ends, table, plans) if accept == "index" else []
-    indexes = table_work.make_indexes(ends.wire, ends.patience, ends.state, table, plans)
-    for index in (index for index in indexes if index.property_name in anew):
-        ends.patience.retry(partial(provision.require_empty, ends.wire, index))
+    fields = table_work.settle_scope(ends.state, table, seen.reader, seen.plans, seen.places, ends.links)
+    indexes = _own_indexes(ends, table, seen.plans, accepts_gone=accept == "index")
     if indexes:
         fields["target.project"] = indexes[0].project
     ends.state.scope.adopt(fields)
-    _remember_making(ends, table, plans)
+    _remember_making(ends, table, seen.plans)
     if ends.server.kind == "cloud":
         provision.try_paid_queries(ends.wire, ends.patience, table.label, indexes)
-    mode = table_work.write_mode(ends.config, ends.server)
     if ends.state.scope.applying(table.name):
         drop_links(ends, table)
     register_links(ends)
-    links = tuple(map(place_of, reader.links))
-    destination = Destination(table.label, indexes, mode, tuple(plan.probes for plan in plans), links=links)
-    fingerprints = tuple(plan.fingerprint for plan in plans)
-    composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints, reader.links)
-    return TableWork(table, reader, plans, composer, destination)
+    return _work(ends, table, seen, indexes)
+
+
+def _own_indexes(
+    ends: Ends, table: TableConfig, plans: Sequence[EmbeddingPlan], *, accepts_gone: bool
+) -> tuple[Index, ...]:
+    """Claim the label; the indexes of its embeddings, made where there is none."""
+    table_work.claim(ends.wire, ends.patience, ends.state, table, ends.source_name(table))
+    anew = accept_index(ends, table, plans) if accepts_gone else []
+    indexes = table_work.make_indexes(ends.wire, ends.patience, ends.state, table, plans)
+    for index in (index for index in indexes if index.property_name in anew):
+        # RushDB removes the old vectors some time after their index; until then one that is found may be an old one.
+        ends.patience.retry(partial(provision.require_empty, ends.wire, index))
+    return indexes
+
+
+def _work(ends: Ends, table: TableConfig, seen: Seen, indexes: tuple[Index, ...]) -> TableWork:
+    mode = table_work.write_mode(ends.config, ends.server)
+    links = tuple(map(place_of, seen.reader.links))
+    probes, fingerprints = tuple(plan.probes for plan in seen.plans), tuple(plan.fingerprint for plan in seen.plans)
+    destination = Destination(table.label, indexes, mode, probes, links=links)
+    composer = Composer(table, ends.digests, ends.state.runs.state_id, fingerprints, seen.reader.links)
+    return TableWork(table, seen.reader, seen.plans, composer, destination)
 
 
 def _remember_making(ends: Ends, table: TableConfig, plans: Sequence[EmbeddingPlan]) -> None:

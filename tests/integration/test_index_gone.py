@@ -20,6 +20,8 @@ from byov_migrate.jobs.verify import verify
 from byov_migrate.state.cursors import Cursors
 from byov_migrate.state.journal import Journal
 from byov_migrate.target import provision
+from byov_migrate.target.rest import RestWire
+from byov_migrate.target.wire import Index
 from tests.reembed_rig import differences, fill, killed_in, records, two_models, unfilled, use
 from tests.sync_rig import EXACT, SyncRig, rigged
 
@@ -155,6 +157,23 @@ def test_a_text_that_was_refused_while_it_was_filled_comes_later(unfilled: SyncR
     unfilled.sync()
     assert [records(unfilled)[key].get("description") for key in ("20", "21")] == ["short again", None]
     assert differences(unfilled) == 0
+
+
+def test_vectors_that_rushdb_removes_late_are_waited_for(rig: SyncRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new vector would be removed with them. The sandbox removes at once: its answer is changed."""
+    rig.delete_index()
+    honest, leftover = RestWire.count_vectors, [ROWS, 3]
+
+    def late(wire: RestWire, index: Index) -> int:
+        return leftover.pop(0) if leftover else honest(wire, index)
+
+    monkeypatch.setattr(RestWire, "count_vectors", late)
+    rig.sync(full=True, accept="index")
+    reasons = [fields["reason"] for action, fields in rig.events if action == "wait"]
+    assert [reason.partition(" still holds ")[2] for reason in reasons] == [
+        f"{count} vectors of an index that is gone" for count in (ROWS, 3)
+    ]
+    assert rig.compare() == EXACT
 
 
 def test_edited_settings_wait_until_it_is_filled(rig: SyncRig) -> None:
