@@ -30,6 +30,9 @@ Refs: TypeAlias = Mapping[str, tuple[str, ...]]
 Scores: TypeAlias = tuple[float, float, float]
 """A vector's scores against the three probes, (1 + cosine) / 2."""
 
+LinkEnd: TypeAlias = Literal["source", "target"]
+"""Which of the two records of a link."""
+
 Stage: TypeAlias = Literal["read", "embed", "write"]
 
 Way: TypeAlias = Literal["create", "append", "rewrite", "attach"]

@@ -3,13 +3,13 @@
 The same for a backfill, a sync and after a kill: making a link that is there changes nothing.
 
 carried by rows    RushDB joins by the keys that the records hold: one request for up to 50,000 links
-paired             by the ids that the ledger knows, one request for all links to one record
+paired             by the ids that the ledger knows, one request for all links of one record, at the end with fewer
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -18,6 +18,7 @@ from byov_migrate.config import TableConfig
 from byov_migrate.errors import Interrupted, TooLarge
 from byov_migrate.jobs.opening import Ends
 from byov_migrate.jobs.ranges import again_and_again
+from byov_migrate.records import LinkEnd
 from byov_migrate.source import LinkShape, Paired, PairReader, PairSum
 from byov_migrate.state.forgetting import label_of
 from byov_migrate.state.links import Edge, LinkRow
@@ -33,6 +34,8 @@ EDGES_AT_ONCE = 50_000
 BATCHES_AT_ONCE = 100
 TARGETS_AT_ONCE = 500
 PAIRS_AT_ONCE = 1000
+SOURCE_HUBS: tuple[LinkEnd, LinkEnd] = ("source", "target")
+TARGET_HUBS: tuple[LinkEnd, LinkEnd] = ("target", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +196,7 @@ def _join(ends: Ends, linker: Linker, link: LinkShape) -> None:
         _require_going(ends)
         with contextlib.suppress(TooLarge):  # all records of the label are gone through: by batches then
             linker.join_to(place, targets=targets, linked=state.count_sources(link.name, targets))
-            state.mark_targets(link.name, targets)
+            state.mark(link.name, "target", targets)
             return
     for some in _batch_portions(batches):
         _join_batches(ends, linker, link, some)
@@ -249,7 +252,7 @@ def _link_pairs(ends: Ends, linker: Linker, link: LinkShape, reader: PairReader)
     if reader.way.properties:
         _link_with_properties(ends, linker, link, reader)
     else:
-        _link_by_ids(ends, linker, link, state.loose(link.name), mark=True)
+        _link_hubs(ends, linker, link)
     return len(old)
 
 
@@ -260,16 +263,23 @@ def _read_pairs(ends: Ends, link: LinkShape, reader: PairReader) -> PairSum:
     return summed
 
 
-def _link_by_ids(
-    ends: Ends, linker: Linker, link: LinkShape, edges: Iterator[Edge] | Sequence[Edge], *, mark: bool = False
-) -> None:
+def _link_hubs(ends: Ends, linker: Linker, link: LinkShape) -> None:
+    """A request for each record of the end that has fewer of them: for playlists of thousands of tracks each."""
+    state = ends.state.links
+    sources, targets = state.loose_ends(link.name)
+    hub_is, other_is = SOURCE_HUBS if sources < targets else TARGET_HUBS
+    for (key, hub), edges in groupby(state.loose(link.name, by=hub_is), key=lambda edge: edge.end(hub_is)):
+        _require_going(ends)
+        others = [record_id for _, record_id in (edge.end(other_is) for edge in edges)]
+        linker.link(place_of(link), hub, others, hub_is=hub_is)
+        state.mark(link.name, hub_is, [key])
+
+
+def _link_by_ids(ends: Ends, linker: Linker, link: LinkShape, edges: Iterable[Edge]) -> None:
     """edges: those to one target together."""
     for target_id, group in groupby(edges, key=lambda edge: edge.target_id):
         _require_going(ends)
-        some = list(group)
-        linker.link(place_of(link), target_id, [edge.source_id for edge in some])
-        if mark:
-            ends.state.links.mark_targets(link.name, [some[0].target_key])
+        linker.link(place_of(link), target_id, [edge.source_id for edge in group], hub_is="target")
 
 
 def _link_with_properties(ends: Ends, linker: Linker, link: LinkShape, reader: PairReader) -> None:

@@ -78,7 +78,7 @@ class TablePlan:
 class PlanResult:
     """The plan of every table, node and link, what the ends said, and the digest of what leaves and what stays.
 
-    seconds: of a backfill of all records, loading the models included. usage: on Cloud only.
+    seconds: of a backfill of all records and links, loading the models included. usage: on Cloud only.
     """
 
     tables: tuple[TablePlan, ...]
@@ -120,7 +120,7 @@ def plan(config: Config, *, exact: bool = False, surroundings: Surroundings | No
         _load(config, models)
         loading_s = around.monotonic() - began
         tables, carried, ends = planner.tables(readers)
-        planned = plan_links(links, carried, ends, session, _NO_KEY, config.target.batch_rows)
+        planned = plan_links(links, carried, ends, session, _NO_KEY, config.target.batch_rows, target)
         return _result(config, plan_digest(given), tables, planned, target, state, loading_s)
 
 
@@ -139,7 +139,8 @@ def _result(
     state: StateLook,
     loading_s: float,
 ) -> PlanResult:
-    seconds = total([pace.starting(loading_s), *(table.timing.seconds for table in tables)])
+    moving = [table.timing.seconds for table in tables] + [link.seconds for link in links]
+    seconds = total([pace.starting(loading_s), *moving])
     vectors = sum(item.texts.value for table in tables for item in table.embeddings)
     is_cloud = target.kind == "cloud" or (target.kind is None and config.target.is_cloud)
     rows = [table.rows for table in tables]
@@ -172,9 +173,11 @@ class _Planner:
             rows = reader.count()
             sample = draw_sample(reader, rows, withheld)
             self.around.log("sampled", table=entry.name, rows=sample.size, of=rows)
-            tables.append(self._table(entry, reader, rows, sample, withheld))
+            table = self._table(entry, reader, rows, sample, withheld)
+            tables.append(table)
             carried |= carried_links(reader.links, sample)
-            ends[entry.label] = LinkedRecords(rows, _key_bytes(sample))
+            left = 1 - table.stored / rows if rows else 0.0
+            ends[entry.label] = LinkedRecords(rows, left, _key_bytes(sample))
         return tuple(tables), carried, ends
 
     def _table(

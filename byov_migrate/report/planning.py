@@ -65,6 +65,8 @@ def _link(link: LinkPlan) -> Iterator[str]:
         f"{link.name}: {_count(link.links)} links to {link.target}{_plus_minus(link.links)}, {way},"
         f" at most {link.requests:,} requests; state {size_text(link.state_bytes)}"
     )
+    if link.seconds.value:
+        yield f"  time     {_duration(link.seconds)} after the records (assumed)"
     for item in link.leaving:
         yield f"  leaves   {item.property_name:<24} {item.origin}, as a property of the link"
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Join, Row, String, and_, bindparam, delete, exists, func, select, update
 
+from byov_migrate.records import LinkEnd
 from byov_migrate.state import schema
 from byov_migrate.state.edges import loosen_around
 from byov_migrate.state.ledger import UNSETTLED
@@ -55,6 +56,10 @@ class Edge:
     target_key: str
     source_id: str
     target_id: str
+
+    def end(self, which: LinkEnd) -> tuple[str, str]:
+        """Key and record id of one end."""
+        return (self.source_key, self.source_id) if which == "source" else (self.target_key, self.target_id)
 
 
 class Links:
@@ -147,9 +152,10 @@ class Links:
         """The links from the records of these batches stand."""
         self._mark(self._link(name), _SOURCES.c.batch.in_(list(batches)))
 
-    def mark_targets(self, name: str, keys: Sequence[str]) -> None:
-        """The links to these records stand."""
-        self._mark(self._link(name), schema.edge.c.target_key.in_(list(keys)))
+    def mark(self, name: str, end: LinkEnd, keys: Sequence[str]) -> None:
+        """The links stand that lead from, or to, the records of these keys."""
+        column = schema.edge.c.source_key if end == "source" else schema.edge.c.target_key
+        self._mark(self._link(name), column.in_(list(keys)))
 
     def _mark(self, link: Row[Any], chosen: ColumnElement[bool]) -> None:
         """Of links between stored records, each looked up by its keys: in lists of keys it would be searched for."""
@@ -182,15 +188,23 @@ class Links:
         with self._store.reading() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
-    def loose(self, name: str, *, batch: str | None = None, limit: int | None = None) -> Iterator[Edge]:
-        """Loose edges between stored records, those to one target together. batch: of the sources."""
+    def loose_ends(self, name: str) -> tuple[int, int]:
+        """How many records loose edges between stored records lead from, and to how many."""
+        edge, link = schema.edge.c, self._link(name)
+        query = select(func.count(edge.source_key.distinct()), func.count(edge.target_key.distinct()))
+        query = query.select_from(_with_ends(link)).where(edge.link == link.id, edge.linked.is_(False))
+        with self._store.reading() as connection:
+            sources, targets = connection.execute(query).one()
+        return sources, targets
+
+    def loose(self, name: str, *, batch: str | None = None, by: LinkEnd = "target") -> Iterator[Edge]:
+        """Loose edges between stored records, those of one target, or source, together. batch: of the sources."""
         edge, link = schema.edge.c, self._link(name)
         query = (
             select(edge.source_key, edge.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
             .select_from(_with_ends(link))
             .where(edge.link == link.id, edge.linked.is_(False))
-            .order_by(edge.target_key)
-            .limit(limit)
+            .order_by(edge.source_key if by == "source" else edge.target_key)
         )
         query = query.where(_SOURCES.c.batch == batch) if batch is not None else query
         with self._store.reading() as connection:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from byov_migrate.errors import Ambiguous, DifferencesFound
-from byov_migrate.records import Outgoing
+from byov_migrate.records import LinkEnd, Outgoing
 from byov_migrate.target.asking import Asker
 from byov_migrate.target.wire import LinkPlace, Where, Wire
 
@@ -117,18 +117,26 @@ class Linker:
     def _count(self, label: str, where: Where) -> int:
         return self._wire.find(label, where, limit=1)[1]
 
-    def link(self, place: LinkPlace, target: str, sources: Sequence[str]) -> None:
-        """Link records to one other by their ids, and see that they are. Raise DifferencesFound when they are not."""
-        for start in range(0, len(sources), IDS):
-            some = list(sources[start : start + IDS])
-            self._by_ids(place, target, some, partial(self._wire.link, place, target, some))
+    def link(self, place: LinkPlace, hub: str, others: Sequence[str], *, hub_is: LinkEnd) -> None:
+        """Link one record to others by their ids, and see that they are. Raise DifferencesFound when they are not."""
+        for start in range(0, len(others), IDS):
+            some = list(others[start : start + IDS])
+            sources, targets = (some, [hub]) if hub_is == "target" else ([hub], some)
+            self._by_ids(place, sources, targets, partial(self._wire.link, place, hub, some, hub_is=hub_is))
 
     def link_with(self, place: LinkPlace, source: str, target: str, properties: Mapping[str, Outgoing]) -> None:
         """Link two records by their ids, with properties, and see that they are. Raise as `link`."""
-        self._by_ids(place, target, [source], partial(self._wire.link_with, place, source, target, properties))
+        self._by_ids(place, [source], [target], partial(self._wire.link_with, place, source, target, properties))
 
-    def _by_ids(self, place: LinkPlace, target: str, sources: Sequence[str], make: Callable[[], None]) -> None:
-        self._make(make, place.type, _Proof(place.source, _between(place, sources, [target]), len(sources)))
+    def _by_ids(
+        self, place: LinkPlace, sources: Sequence[str], targets: Sequence[str], make: Callable[[], None]
+    ) -> None:
+        """One of the ends is a single record: the records at the other one are counted, since each counts once."""
+        if len(targets) == 1:
+            proof = _Proof(place.source, _between(place, sources, targets), len(sources))
+        else:
+            proof = _Proof(place.target, _reached(place, sources, targets), len(targets))
+        self._make(make, place.type, proof)
 
     def unlink(self, place: LinkPlace, source: str, targets: Sequence[str]) -> None:
         """Remove links by the ids of their ends, and see that they are gone."""
@@ -151,3 +159,9 @@ def _between(place: LinkPlace, sources: Sequence[str], targets: Sequence[str]) -
     """Those of these sources that lead to one of these targets, by ids."""
     relation = {"type": place.type, "direction": "out"}
     return {"$id": {"$in": list(sources)}, place.target: {"$id": {"$in": list(targets)}, "$relation": relation}}
+
+
+def _reached(place: LinkPlace, sources: Sequence[str], targets: Sequence[str]) -> Where:
+    """Those of these targets to which one of these sources leads, by ids."""
+    relation = {"type": place.type, "direction": "in"}
+    return {"$id": {"$in": list(targets)}, place.source: {"$id": {"$in": list(sources)}, "$relation": relation}}

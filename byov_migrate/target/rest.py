@@ -21,7 +21,7 @@ from byov_migrate.errors import (
     RowRefused,
     Unavailable,
 )
-from byov_migrate.records import Outgoing, Vector
+from byov_migrate.records import LinkEnd, Outgoing, Vector
 from byov_migrate.target.http import HttpClient
 from byov_migrate.target.wire import Index, LinkPlace, Outbound, Server, ServerKind, Stored, StoredLink, Where
 
@@ -232,10 +232,14 @@ class RestWire:
         """Remove the links of these sources to the targets whose `byovKey` they hold now."""
         self._http.call("POST", "/api/v1/relationships/delete-many", _join(place, sources, {}))
 
-    def link(self, place: LinkPlace, target: str, sources: Sequence[str]) -> None:
-        """Link sources to one target, by ids. Unknown ids are passed over."""
-        body = {"targetIds": list(sources), "type": place.type, "direction": "in"}
-        self._http.call("POST", f"/api/v1/relationships/{target}", body)
+    def link(self, place: LinkPlace, hub: str, others: Sequence[str], *, hub_is: LinkEnd) -> None:
+        """Link one record, which is the source or the target of all these links, to others, by ids.
+
+        Unknown ids are passed over.
+        """
+        direction = "in" if hub_is == "target" else "out"
+        body = {"targetIds": list(others), "type": place.type, "direction": direction}
+        self._http.call("POST", f"/api/v1/relationships/{hub}", body)
 
     def link_with(self, place: LinkPlace, source: str, target: str, properties: Mapping[str, Outgoing]) -> None:
         """Link two records by ids, with these properties in place of earlier ones."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from byov_migrate.records import Outgoing, Vector
+from byov_migrate.records import LinkEnd, Outgoing, Vector
 
 Where: TypeAlias = Mapping[str, Any]
 """A RushDB `where` document."""
@@ -140,8 +140,11 @@ class Wire(Protocol):
     def part(self, place: LinkPlace, *, sources: Where) -> None:
         """Remove the links of these sources to the targets whose `byovKey` they hold now."""
 
-    def link(self, place: LinkPlace, target: str, sources: Sequence[str]) -> None:
-        """Link sources to one target, by ids. Unknown ids are passed over."""
+    def link(self, place: LinkPlace, hub: str, others: Sequence[str], *, hub_is: LinkEnd) -> None:
+        """Link one record, which is the source or the target of all these links, to others, by ids.
+
+        Unknown ids are passed over.
+        """
 
     def link_with(self, place: LinkPlace, source: str, target: str, properties: Mapping[str, Outgoing]) -> None:
         """Link two records by ids, with these properties in place of earlier ones."""

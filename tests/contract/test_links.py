@@ -355,6 +355,21 @@ def test_ends_are_found_by_id_across_a_link(rushdb: Rushdb, job: str, company: s
     assert counts == [2, 1, 3]
 
 
+def test_targets_are_found_by_the_id_of_what_leads_to_them(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
+    """Why the links of one source that were made by ids can be proved: its targets are counted."""
+    companies = [record["__id"] for record in rushdb.find(company)]
+    one, other = (rushdb.find(job, {"n": n})[0]["__id"] for n in (0, 1))
+    for source, targets in ((one, companies[:2]), (other, companies[1:])):
+        body = {"targetIds": targets, "type": kind, "direction": "out"}
+        data(rushdb.call("POST", f"/relationships/{source}", body), 201)
+    relation = {"type": kind, "direction": "in"}
+    counts = [
+        rushdb.total(company, {"$id": {"$in": some}, job: {"$id": {"$in": [source]}, "$relation": relation}})
+        for source, some in ((one, companies), (other, companies), (one, companies[1:]), (one, companies[2:]))
+    ]
+    assert (len(companies), counts) == (3, [2, 2, 1, 0])
+
+
 def test_links_go_with_either_of_their_ends(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
     """A record that is deleted leaves no link behind."""
     data(rushdb.join(job, "company", company, "id", kind), 201)

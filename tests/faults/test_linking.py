@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from byov_migrate.records import LinkEnd
 from byov_migrate.target.asking import Asker
 from byov_migrate.target.linking import Linker
 from byov_migrate.target.pace import Pace
 from byov_migrate.target.rest import RestWire
 from byov_migrate.target.wire import LinkPlace, Outbound
-from tests.faults.exchange import Fault, act_then_close, close_at_once
+from tests.faults.exchange import Fault, act_then_close, close_at_once, lose_commit
 from tests.faults.faulty_rushdb import FaultyRushDB
 from tests.faults.virtual_time import VirtualTime
 
@@ -72,6 +73,25 @@ def test_a_lost_request_about_links_is_outlasted(
     before = virtual_time.now
     linker.outlast()
     assert virtual_time.now == before
+
+
+@pytest.mark.parametrize("fault", [act_then_close, close_at_once, lose_commit])
+@pytest.mark.parametrize("hub_is", ["source", "target"])
+def test_links_of_one_record_are_made_and_proved_from_either_end(
+    faulty: FaultyRushDB, wire: RestWire, linker: Linker, place: LinkPlace, hub_is: LinkEnd, fault: Fault
+) -> None:
+    """Two others, whatever becomes of the answer; each link once, and in its direction."""
+    wire.create(place.target, [Outbound("8", {"byovKey": "8"})])
+    sources, targets = (
+        [record.record_id for record in wire.find(label, {}, limit=10)[0]] for label in (place.source, place.target)
+    )
+    hub, others = (sources[0], targets) if hub_is == "source" else (targets[0], sources)
+    faulty.on(f"/api/v1/relationships/{hub}", fault)
+    linker.link(place, hub, others, hub_is=hub_is)
+    assert faulty.unused == []
+    made, count = wire.links(place.type, limit=10)
+    expected = {(hub, other) if hub_is == "source" else (other, hub) for other in others}
+    assert ({(link.source, link.target) for link in made}, count) == (expected, 2)
 
 
 def test_links_of_many_records_are_removed_by_one_request(

@@ -104,6 +104,19 @@ def test_links_of_a_join_table_have_its_columns(rig: GraphRig) -> None:
     assert {properties.get("level") for _, _, properties in rig.links("TAGGED")} == {None, 5}
 
 
+@pytest.mark.parametrize(("kept", "hubs"), [("", 10), ("WHERE job_id NOT IN (2, 4)", 2)])
+def test_pairs_are_linked_at_the_end_that_has_fewer_records(rig: GraphRig, kept: str, hubs: int) -> None:
+    """Thirty jobs of ten tags are ten requests, each with its proof; two jobs of five tags are two."""
+    rig.make_tables()
+    rig.properties, rig.links_wanted = (), ["TAGGED"]
+    if kept:
+        rig.execute(f"DELETE FROM job_tag {kept}")
+    [link] = rig.backfill().links
+    assert (link.requests, link.made) == (2 * hubs, len(rig.implied("TAGGED")))
+    assert (verified(rig), rig.differences()) == ((0, {}), {})
+    assert rig.sync().links == ()
+
+
 def test_values_that_no_row_has_any_more_are_kept_when_that_is_wanted(rig: GraphRig) -> None:
     """And no links lead to them."""
     rig.unused = "keep"

@@ -413,8 +413,13 @@ def test_nodes_and_links_are_counted_as_they_are_then_made(rig: Rig, capsys: pyt
     assert "Job.IN: 400 links to City, carried by Job as byovRef_IN, at most 2 requests; state" in text
     assert "Job.LIKE: 50 links to Job, read as pairs, at most 100 requests; state" in text
     assert "leaves   degree                   column degree of public.alike, as a property of the link" in text
+    parts = [link.seconds for link in result.links] + [table.timing.seconds for table in result.tables]
+    assert all(link.seconds.low > 0 for link in result.links)
+    assert result.seconds.low > sum(part.low for part in parts)  # and the start
+    assert text.count("after the records (assumed)") == len(result.links)
     after = rig.plan()
     assert (after.state.changes, after.tables[1].stored) == ((), 7)
+    assert [link.seconds.value for link in after.links] == [0.0] * len(after.links)
 
 
 def test_a_large_table_of_links_is_estimated_and_its_values_are_not_sampled(

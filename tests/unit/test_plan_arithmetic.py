@@ -99,6 +99,17 @@ def test_the_server_is_slower_in_proportion_to_rows_and_the_way_to_requests() ->
     assert pace.writing_seconds(10_000, None, 0, 0.0) == near
 
 
+def test_links_joined_by_value_cost_by_the_link_and_links_by_ids_by_the_request_too() -> None:
+    """A link with properties of its own is two requests, which takes some hundred times what a joined one takes."""
+    joined = pace.linking_seconds(exactly(100_000), 8, "platform", 0.0, joined=True)
+    hubs = pace.linking_seconds(exactly(100_000), 400, "platform", 0.0, joined=False)
+    single = pace.linking_seconds(exactly(100_000), 200_000, "platform", 0.0, joined=False)
+    assert joined.value < hubs.value < single.value / 50
+    assert pace.linking_seconds(exactly(0.0), 2, "platform", 1.0, joined=True) == exactly(0.0)
+    far = pace.linking_seconds(exactly(100_000), 8, None, 0.5, joined=True)
+    assert far.value == joined.value + 4
+
+
 def test_a_slow_model_sends_small_batches_and_a_fast_one_full_ones() -> None:
     """Requests are counted from this: 40 rows a second fill two pages in ten seconds."""
     assert pace.rows_a_batch(40, 1000, 250) == 500

@@ -10,6 +10,8 @@ from byov_migrate.digests import Digests
 from byov_migrate.jobs.documents import Leaving
 from byov_migrate.jobs.linking import BATCHES_AT_ONCE, EDGES_AT_ONCE
 from byov_migrate.jobs.planning.arithmetic import Estimate, exactly, mean_of
+from byov_migrate.jobs.planning.looking import TargetLook
+from byov_migrate.jobs.planning.pace import linking_seconds
 from byov_migrate.jobs.planning.sampling import Sample
 from byov_migrate.jobs.planning.volumes import edge_bytes
 from byov_migrate.source import LinkShape, Paired, PairReader, Session
@@ -24,7 +26,7 @@ class LinkPlan:
 
     links: an estimate from the rows that were looked at, dangling ones among them; exact for pairs. carried: rows hold
     the other end's key, as the property `ref_property`. leaving: of a join table, as properties of the link. requests:
-    at most. state_bytes: that the state grows by.
+    at most. state_bytes: that the state grows by. seconds: to make those that do not stand yet, after the records.
     """
 
     name: str
@@ -37,13 +39,15 @@ class LinkPlan:
     leaving: tuple[Leaving, ...]
     requests: int
     state_bytes: int
+    seconds: Estimate
 
 
 @dataclass(frozen=True, slots=True)
 class LinkedRecords:
-    """The records of one label: how many, and the bytes of their keys on average."""
+    """The records of one label: how many, the share of them that is not stored yet, bytes of their keys on average."""
 
     rows: int
+    left: float
     key_bytes: float
 
 
@@ -66,22 +70,31 @@ def plan_links(
     session: Session,
     digests: Digests,
     batch_rows: int,
+    target: TargetLook,
 ) -> tuple[LinkPlan, ...]:
     """In the order of the configuration. carried: as `carried_links` of every table. ends: by label."""
     found = []
     for link in links:
-        source, target = ends[link.source.entry.label], ends[link.target.entry.label]
+        source, aim = ends[link.source.entry.label], ends[link.target.entry.label]
         if isinstance(link.way, Paired):
             pairs = PairReader(session, link, link.way, digests).sum().pairs
-            counted, requests = exactly(pairs), _paired_requests(link.way, pairs, target.rows)
+            counted, requests = exactly(pairs), _paired_requests(link.way, pairs, min(source.rows, aim.rows))
         else:
             counted = carried[link.name]
             requests = _carried_requests(counted.value, source.rows, batch_rows)
-        found.append(_plan(link, counted, requests, edge_bytes(counted.value, source.key_bytes, target.key_bytes)))
+        seconds = linking_seconds(
+            counted.times(source.left),
+            math.ceil(requests * source.left),
+            target.kind,
+            target.round_trip_s,
+            joined=link.is_carried,
+        )
+        grows = edge_bytes(counted.value, source.key_bytes, aim.key_bytes)
+        found.append(_plan(link, counted, requests, grows, seconds))
     return tuple(found)
 
 
-def _plan(link: LinkShape, links: Estimate, requests: int, state_bytes: int) -> LinkPlan:
+def _plan(link: LinkShape, links: Estimate, requests: int, state_bytes: int, seconds: Estimate) -> LinkPlan:
     return LinkPlan(
         name=link.name,
         type=link.type,
@@ -93,6 +106,7 @@ def _plan(link: LinkShape, links: Estimate, requests: int, state_bytes: int) -> 
         leaving=tuple(_leaving(link.way)) if isinstance(link.way, Paired) else (),
         requests=requests,
         state_bytes=state_bytes,
+        seconds=seconds,
     )
 
 
@@ -107,6 +121,6 @@ def _carried_requests(links: float, rows: int, batch_rows: int) -> int:
     return REQUESTS_A_CALL * joins
 
 
-def _paired_requests(way: Paired, pairs: int, targets: int) -> int:
-    """All links to one record at once; one by one where each has properties of its own."""
-    return REQUESTS_A_CALL * (pairs if way.properties else min(pairs, targets))
+def _paired_requests(way: Paired, pairs: int, hubs: int) -> int:
+    """All links of one record at once, at the end with fewer; one by one where each has properties of its own."""
+    return REQUESTS_A_CALL * (pairs if way.properties else min(pairs, hubs))
