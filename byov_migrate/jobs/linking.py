@@ -34,8 +34,6 @@ EDGES_AT_ONCE = 50_000
 BATCHES_AT_ONCE = 100
 TARGETS_AT_ONCE = 500
 PAIRS_AT_ONCE = 1000
-SOURCE_HUBS: tuple[LinkEnd, LinkEnd] = ("source", "target")
-TARGET_HUBS: tuple[LinkEnd, LinkEnd] = ("target", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +91,13 @@ def _drop(ends: Ends, linker: Linker, entry: TableConfig, row: LinkRow) -> None:
     target = label_of(ends.state.scope.fields(), row.target_table)  # without one its records are gone, and so are links
     edges = ends.state.links.edges(row.name) if target is not None else []
     place = LinkPlace(row.type, entry.label, target or "", f"byovRef_{row.type}")
-    by_source = [(source_id, list(some)) for source_id, some in groupby(edges, key=lambda edge: edge.source_id)]
+    by_source = [(source_id, list(some)) for source_id, some in groupby(edges, key=lambda edge: edge.source.record_id)]
     for some in portions(by_source, IDS) if row.carried else ():
         _require_going(ends)
         linker.part(place, [source_id for source_id, _ in some])
     for source_id, leading in by_source if not row.carried else ():
         _require_going(ends)
-        linker.unlink(place, source_id, [edge.target_id for edge in leading])
+        linker.unlink(place, source_id, [edge.target.record_id for edge in leading])
     ends.state.links.forget(row.name)
     ends.note("links-removed", link=row.name, links=len(edges))
 
@@ -196,7 +194,7 @@ def _join(ends: Ends, linker: Linker, link: LinkShape) -> None:
         _require_going(ends)
         with contextlib.suppress(TooLarge):  # all records of the label are gone through: by batches then
             linker.join_to(place, targets=targets, linked=state.count_sources(link.name, targets))
-            state.mark(link.name, "target", targets)
+            state.mark_targets(link.name, targets)
             return
     for some in _batch_portions(batches):
         _join_batches(ends, linker, link, some)
@@ -233,9 +231,8 @@ def _join_batches(ends: Ends, linker: Linker, link: LinkShape, batches: dict[str
 
 def _link_to_themselves(ends: Ends, linker: Linker, link: LinkShape) -> None:
     """A join leaves out the record itself."""
-    own = [edge for edge in ends.state.links.loose(link.name) if edge.source_key == edge.target_key]
+    own = [edge for edge in ends.state.links.loose(link.name) if edge.source.key == edge.target.key]
     _link_by_ids(ends, linker, link, own)
-    ends.state.links.mark_edges(link.name, own)
 
 
 def _link_pairs(ends: Ends, linker: Linker, link: LinkShape, reader: PairReader) -> int:
@@ -245,9 +242,9 @@ def _link_pairs(ends: Ends, linker: Linker, link: LinkShape, reader: PairReader)
     if state.pair_sum(link.name) != (now.pairs, now.checksum):
         now = again_and_again(partial(_read_pairs, ends, link, reader), ends.patience)
     old = state.out_of_date(link.name)
-    for source_id, edges in groupby(old, key=lambda edge: edge.source_id):
+    for source_id, edges in groupby(old, key=lambda edge: edge.source.record_id):
         _require_going(ends)
-        linker.unlink(place_of(link), source_id, [edge.target_id for edge in edges])
+        linker.unlink(place_of(link), source_id, [edge.target.record_id for edge in edges])
     state.settle_pairs(link.name, now.pairs, now.checksum)
     if reader.way.properties:
         _link_with_properties(ends, linker, link, reader)
@@ -267,19 +264,21 @@ def _link_hubs(ends: Ends, linker: Linker, link: LinkShape) -> None:
     """A request for each record of the end that has fewer of them: for playlists of thousands of tracks each."""
     state = ends.state.links
     sources, targets = state.loose_ends(link.name)
-    hub_is, other_is = SOURCE_HUBS if sources < targets else TARGET_HUBS
-    for (key, hub), edges in groupby(state.loose(link.name, by=hub_is), key=lambda edge: edge.end(hub_is)):
-        _require_going(ends)
-        others = [record_id for _, record_id in (edge.end(other_is) for edge in edges)]
-        linker.link(place_of(link), hub, others, hub_is=hub_is)
-        state.mark(link.name, hub_is, [key])
+    hub_is: LinkEnd = "source" if sources < targets else "target"
+    _link_by_ids(ends, linker, link, state.loose(link.name, by=hub_is), hub_is)
 
 
-def _link_by_ids(ends: Ends, linker: Linker, link: LinkShape, edges: Iterable[Edge]) -> None:
-    """edges: those to one target together."""
-    for target_id, group in groupby(edges, key=lambda edge: edge.target_id):
-        _require_going(ends)
-        linker.link(place_of(link), target_id, [edge.source_id for edge in group], hub_is="target")
+def _link_by_ids(
+    ends: Ends, linker: Linker, link: LinkShape, edges: Iterable[Edge], hub_is: LinkEnd = "target"
+) -> None:
+    """edges: those of one record at that end together."""
+    other_is: LinkEnd = "source" if hub_is == "target" else "target"
+    for (hub, mutual), group in groupby(edges, key=lambda edge: (edge.end(hub_is), edge.mutual)):
+        for some in portions(group, IDS):
+            _require_going(ends)
+            others = [edge.end(other_is).record_id for edge in some]
+            linker.link(place_of(link), hub.record_id, others, hub_is=hub_is, mutual=mutual)
+            ends.state.links.mark_edges(link.name, some)
 
 
 def _link_with_properties(ends: Ends, linker: Linker, link: LinkShape, reader: PairReader) -> None:
@@ -292,7 +291,8 @@ def _link_with_properties(ends: Ends, linker: Linker, link: LinkShape, reader: P
         for pair in some:
             if edge := loose.get((pair.source, pair.target)):
                 _require_going(ends)
-                linker.link_with(place_of(link), edge.source_id, edge.target_id, pair.properties)
+                source, target = edge.source.record_id, edge.target.record_id
+                linker.link_with(place_of(link), source, target, pair.properties, mutual=edge.mutual)
         state.mark_edges(link.name, list(loose.values()))
 
 

@@ -37,6 +37,7 @@ class Join:
     target: Side
     type: str
     outgoing: bool
+    properties: Mapping[str, Any]
 
 
 def read_join(body: Mapping[str, Any]) -> Join:
@@ -53,12 +54,16 @@ def read_join(body: Mapping[str, Any]) -> Join:
         target=_read_side(body["target"], many=many),
         type=_read_type(body.get("type")),
         outgoing=direction.lower() == "out",
+        properties=body.get("properties") or {},
     )
 
 
 def link_matching(session: Session, join: Join) -> None:
     """Link every source to every target with an equal value; links that are there stay as they are."""
-    link(session, _matching_pairs(session, join), join.type)
+    pairs = _matching_pairs(session, join)
+    link(session, pairs, join.type)
+    if join.properties:
+        _set_properties(session, pairs, join.type, join.properties)
 
 
 def unlink_matching(session: Session, join: Join) -> None:
@@ -67,16 +72,25 @@ def unlink_matching(session: Session, join: Join) -> None:
 
 
 def attach(session: Session, record_id: str, body: Mapping[str, Any]) -> None:
-    """Link one record to others by id, in place of what linked them; ids that are not there are passed over."""
+    """Link one record to others by id, in place of what linked them either way; unknown ids are passed over."""
     pairs, relation = _pairs_by_id(session, record_id, body), _read_type(body.get("type"))
     _unlink(session, pairs, [relation])
+    _unlink(session, [(target, source) for source, target in pairs], [relation])
     link(session, pairs, relation)
     if properties := body.get("properties"):
-        stored = orjson.dumps(properties).decode()
-        session.connection.executemany(
-            "INSERT INTO edge_property (source, type, target, body) VALUES (?, ?, ?, ?)",
-            ((source, relation, target, stored) for source, target in pairs),
-        )
+        _set_properties(session, pairs, relation, properties)
+
+
+def _set_properties(
+    session: Session, pairs: Iterable[tuple[int, int]], relation: str, properties: Mapping[str, Any]
+) -> None:
+    """Beside the properties of other names that a link has."""
+    stored = orjson.dumps(properties).decode()
+    session.connection.executemany(
+        "INSERT INTO edge_property (source, type, target, body) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET body = json_patch(body, excluded.body)",
+        ((source, relation, target, stored) for source, target in pairs),
+    )
 
 
 def detach(session: Session, record_id: str, body: Mapping[str, Any]) -> None:

@@ -9,9 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Join, Row, String, and_, bindparam, delete, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Join,
+    Row,
+    Select,
+    String,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    select,
+    update,
+)
 
 from byov_migrate.records import LinkEnd
 from byov_migrate.state import schema
@@ -48,18 +62,24 @@ class LinkCounts:
     dangling: int
 
 
+class End(NamedTuple):
+    """A record at one end of a link."""
+
+    key: str
+    record_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A link between two stored records."""
+    """A link between two stored records. mutual: a link of the same type leads back, or is to."""
 
-    source_key: str
-    target_key: str
-    source_id: str
-    target_id: str
+    source: End
+    target: End
+    mutual: bool
 
-    def end(self, which: LinkEnd) -> tuple[str, str]:
-        """Key and record id of one end."""
-        return (self.source_key, self.source_id) if which == "source" else (self.target_key, self.target_id)
+    def end(self, which: LinkEnd) -> End:
+        """One of the two."""
+        return self.source if which == "source" else self.target
 
 
 class Links:
@@ -95,10 +115,9 @@ class Links:
     def edges(self, name: str) -> list[Edge]:
         """All edges between stored records, those from one source together."""
         edge, link = schema.edge.c, self._link(name)
-        query = select(edge.source_key, edge.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
-        query = query.select_from(_with_ends(link)).where(edge.link == link.id).order_by(edge.source_key)
+        query = self._edges(link).where(edge.link == link.id).order_by(edge.source_key)
         with self._store.reading() as connection:
-            return [Edge(*row) for row in connection.execute(query)]
+            return [_edge(row) for row in connection.execute(query)]
 
     def names(self) -> list[str]:
         """Of every link, in the order in which they came."""
@@ -152,10 +171,9 @@ class Links:
         """The links from the records of these batches stand."""
         self._mark(self._link(name), _SOURCES.c.batch.in_(list(batches)))
 
-    def mark(self, name: str, end: LinkEnd, keys: Sequence[str]) -> None:
-        """The links stand that lead from, or to, the records of these keys."""
-        column = schema.edge.c.source_key if end == "source" else schema.edge.c.target_key
-        self._mark(self._link(name), column.in_(list(keys)))
+    def mark_targets(self, name: str, keys: Sequence[str]) -> None:
+        """The links to these records stand."""
+        self._mark(self._link(name), schema.edge.c.target_key.in_(list(keys)))
 
     def _mark(self, link: Row[Any], chosen: ColumnElement[bool]) -> None:
         """Of links between stored records, each looked up by its keys: in lists of keys it would be searched for."""
@@ -176,7 +194,7 @@ class Links:
             edge.target_key == bindparam("target", type_=String),
         )
         here = and_(edge.link == link.id, *ends)
-        pairs = [{"source": item.source_key, "target": item.target_key} for item in edges]
+        pairs = [{"source": item.source.key, "target": item.target.key} for item in edges]
         if pairs:
             with self._store.writing() as connection:
                 connection.execute(update(schema.edge).where(here).values(linked=True), pairs)
@@ -201,14 +219,13 @@ class Links:
         """Loose edges between stored records, those of one target, or source, together. batch: of the sources."""
         edge, link = schema.edge.c, self._link(name)
         query = (
-            select(edge.source_key, edge.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
-            .select_from(_with_ends(link))
+            self._edges(link)
             .where(edge.link == link.id, edge.linked.is_(False))
-            .order_by(edge.source_key if by == "source" else edge.target_key)
+            .order_by(edge.source_key if by == "source" else edge.target_key, "mutual")
         )
         query = query.where(_SOURCES.c.batch == batch) if batch is not None else query
         with self._store.reading() as connection:
-            found = [Edge(*row) for row in connection.execute(query)]
+            found = [_edge(row) for row in connection.execute(query)]
         yield from found
 
     def are_loose(self, name: str, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Edge]:
@@ -218,14 +235,10 @@ class Links:
         wanted, found = set(pairs), {}
         with self._store.reading() as connection:
             for some in portions(sources, KEYS_A_QUERY):
-                query = (
-                    select(edge.source_key, edge.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
-                    .select_from(_with_ends(link))
-                    .where(edge.link == link.id, edge.linked.is_(False), edge.source_key.in_(some))
-                )
+                query = self._edges(link).where(edge.link == link.id, edge.linked.is_(False), edge.source_key.in_(some))
                 for row in connection.execute(query):
                     if (row[0], row[1]) in wanted:
-                        found[row[0], row[1]] = Edge(*row)
+                        found[row[0], row[1]] = _edge(row)
         return found
 
     def pair_sum(self, name: str) -> tuple[int, str] | None:
@@ -276,10 +289,9 @@ class Links:
     def out_of_date(self, name: str) -> list[Edge]:
         """Edges between stored records that the source does not tell of any more."""
         edge, link = schema.edge.c, self._link(name)
-        query = select(edge.source_key, edge.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
-        query = query.select_from(_with_ends(link)).where(edge.link == link.id, edge.seen == STALE)
+        query = self._edges(link).where(edge.link == link.id, edge.seen == STALE)
         with self._store.reading() as connection:
-            return [Edge(*row) for row in connection.execute(query.order_by(edge.source_key))]
+            return [_edge(row) for row in connection.execute(query.order_by(edge.source_key))]
 
     def settle_pairs(self, name: str, pairs: int, checksum: str) -> None:
         """The pairs that came to this sum are linked, and links that are out of date are gone."""
@@ -325,9 +337,34 @@ class Links:
             found: float | None = connection.execute(select(func.max(schema.link.c.called_at))).scalar_one()
         return found
 
+    def _edges(self, link: Row[Any]) -> Select[Any]:
+        """Edges between stored records, as `_edge` reads them. Those that lead back may be of another link."""
+        ends = (schema.edge.c.source_key, schema.edge.c.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
+        columns = schema.link.c
+        backwards = (columns.source_table == link.target_table, columns.target_table == link.source_table)
+        query = select(columns.id).where(columns.type == link.type, *backwards)
+        with self._store.reading() as connection:
+            opposite = list(connection.execute(query).scalars())
+        return select(*ends, _leads_back(link, opposite).label("mutual")).select_from(_with_ends(link))
+
     def _link(self, name: str) -> Row[Any]:
         with self._store.reading() as connection:
             return connection.execute(select(schema.link).where(schema.link.c.name == name)).one()
+
+
+def _edge(row: Sequence[Any]) -> Edge:
+    return Edge(End(row[0], row[2]), End(row[1], row[3]), mutual=bool(row[4]))
+
+
+def _leads_back(link: Row[Any], opposite: Sequence[int]) -> ColumnElement[bool]:
+    """Whether an edge of these links joins the same two records the other way; a record with itself is none."""
+    if not opposite:
+        return false()
+    edge = schema.edge.c
+    back = schema.edge.alias("back").c
+    same = and_(back.link.in_(opposite), back.source_key == edge.target_key, back.target_key == edge.source_key)
+    found = exists().where(same)
+    return and_(edge.source_key != edge.target_key, found) if link.source_table == link.target_table else found
 
 
 def _with_source(link: Row[Any]) -> Join:

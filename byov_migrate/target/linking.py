@@ -117,16 +117,28 @@ class Linker:
     def _count(self, label: str, where: Where) -> int:
         return self._wire.find(label, where, limit=1)[1]
 
-    def link(self, place: LinkPlace, hub: str, others: Sequence[str], *, hub_is: LinkEnd) -> None:
-        """Link one record to others by their ids, and see that they are. Raise DifferencesFound when they are not."""
-        for start in range(0, len(others), IDS):
-            some = list(others[start : start + IDS])
-            sources, targets = (some, [hub]) if hub_is == "target" else ([hub], some)
-            self._by_ids(place, sources, targets, partial(self._wire.link, place, hub, some, hub_is=hub_is))
+    def link(self, place: LinkPlace, hub: str, others: Sequence[str], *, hub_is: LinkEnd, mutual: bool = False) -> None:
+        """Link one record to at most 1,000 others by their ids, and see that they are.
 
-    def link_with(self, place: LinkPlace, source: str, target: str, properties: Mapping[str, Outgoing]) -> None:
+        mutual: there are links that lead back, and they have to stay. Raise DifferencesFound when links are not kept.
+        """
+        sources, targets = ([hub], others) if hub_is == "source" else (others, [hub])
+        if mutual:
+            make = partial(self._wire.link_every, place, sources, targets, {})
+        else:
+            make = partial(self._wire.link, place, hub, others, hub_is=hub_is)
+        self._by_ids(place, sources, targets, make)
+
+    def link_with(
+        self, place: LinkPlace, source: str, target: str, properties: Mapping[str, Outgoing], *, mutual: bool = False
+    ) -> None:
         """Link two records by their ids, with properties, and see that they are. Raise as `link`."""
-        self._by_ids(place, [source], [target], partial(self._wire.link_with, place, source, target, properties))
+        if mutual:
+            self.unlink(place, source, [target])  # or properties that it has no longer would stay
+            make = partial(self._wire.link_every, place, [source], [target], properties)
+        else:
+            make = partial(self._wire.link_with, place, source, target, properties)
+        self._by_ids(place, [source], [target], make)
 
     def _by_ids(
         self, place: LinkPlace, sources: Sequence[str], targets: Sequence[str], make: Callable[[], None]

@@ -235,14 +235,32 @@ class RestWire:
     def link(self, place: LinkPlace, hub: str, others: Sequence[str], *, hub_is: LinkEnd) -> None:
         """Link one record, which is the source or the target of all these links, to others, by ids.
 
-        Unknown ids are passed over.
+        Unknown ids are passed over. A link of this type that leads back is removed.
         """
         direction = "in" if hub_is == "target" else "out"
         body = {"targetIds": list(others), "type": place.type, "direction": direction}
         self._http.call("POST", f"/api/v1/relationships/{hub}", body)
 
+    def link_every(
+        self, place: LinkPlace, sources: Sequence[str], targets: Sequence[str], properties: Mapping[str, Outgoing]
+    ) -> None:
+        """Link every source to every target, by ids, but none to itself. Unknown ids are passed over.
+
+        Unlike `link` and `link_with` it leaves links that lead back, and properties of other names. The labels are gone
+        through: seconds where they are large.
+        """
+        body = {
+            "source": {"label": place.source, "where": {"$id": {"$in": list(sources)}}},
+            "target": {"label": place.target, "where": {"$id": {"$in": list(targets)}}},
+            "type": place.type,
+            "direction": "out",
+            "manyToMany": True,
+            **({"properties": dict(properties)} if properties else {}),
+        }
+        self._http.call("POST", "/api/v1/relationships/create-many", body)
+
     def link_with(self, place: LinkPlace, source: str, target: str, properties: Mapping[str, Outgoing]) -> None:
-        """Link two records by ids, with these properties in place of earlier ones."""
+        """Link two records by ids, with these properties in place of earlier ones. What leads back is removed."""
         body = {"targetIds": [target], "type": place.type, "direction": "out", "properties": dict(properties)}
         self._http.call("POST", f"/api/v1/relationships/{source}", body)
 

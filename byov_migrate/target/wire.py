@@ -143,11 +143,20 @@ class Wire(Protocol):
     def link(self, place: LinkPlace, hub: str, others: Sequence[str], *, hub_is: LinkEnd) -> None:
         """Link one record, which is the source or the target of all these links, to others, by ids.
 
-        Unknown ids are passed over.
+        Unknown ids are passed over. A link of this type that leads back is removed.
+        """
+
+    def link_every(
+        self, place: LinkPlace, sources: Sequence[str], targets: Sequence[str], properties: Mapping[str, Outgoing]
+    ) -> None:
+        """Link every source to every target, by ids, but none to itself. Unknown ids are passed over.
+
+        Unlike `link` and `link_with` it leaves links that lead back, and properties of other names. The labels are gone
+        through: seconds where they are large.
         """
 
     def link_with(self, place: LinkPlace, source: str, target: str, properties: Mapping[str, Outgoing]) -> None:
-        """Link two records by ids, with these properties in place of earlier ones."""
+        """Link two records by ids, with these properties in place of earlier ones. What leads back is removed."""
 
     def unlink(self, place: LinkPlace, source: str, targets: Sequence[str]) -> None:
         """Remove links from one source to targets, by ids."""

@@ -370,6 +370,43 @@ def test_targets_are_found_by_the_id_of_what_leads_to_them(rushdb: Rushdb, job: 
     assert (len(companies), counts) == (3, [2, 2, 1, 0])
 
 
+def ends(rushdb: Rushdb, kind: str) -> dict[tuple[str, str], Any]:
+    """Source and target id of each link of a type -> its properties."""
+    found = data(rushdb.call("POST", "/relationships/search", {"where": {"type": kind}, "limit": 1000}))
+    return {(row["sourceId"], row["targetId"]): row["properties"] for row in found}
+
+
+def test_attaching_takes_the_place_of_a_link_that_leads_back(rushdb: Rushdb, job: str, kind: str) -> None:
+    """Also with properties: two records that lead to each other cannot both be attached. Detaching is one way."""
+    one, other = (rushdb.find(job, {"n": n})[0]["__id"] for n in (0, 1))
+    for source, target in ((one, other), (other, one)):
+        for properties in ({}, {"properties": {"level": 1}}):
+            body = {"targetIds": [target], "type": kind, "direction": "out", **properties}
+            data(rushdb.call("POST", f"/relationships/{source}", body), 201)
+            assert set(ends(rushdb, kind)) == {(source, target)}
+    detach = {"targetIds": [other], "typeOrTypes": kind, "direction": "out"}
+    data(rushdb.call("PUT", f"/relationships/{one}", detach))
+    assert set(ends(rushdb, kind)) == {(other, one)}
+
+
+def test_every_source_is_linked_to_every_target_by_ids_and_keeps_what_leads_back(
+    rushdb: Rushdb, job: str, kind: str
+) -> None:
+    """Many to many: nothing is removed, properties are added, and a record is not linked to itself."""
+    one, other, third = (rushdb.find(job, {"n": n})[0]["__id"] for n in (0, 1, 2))
+
+    def link(sources: list[str], targets: list[str], **more: Any) -> None:
+        source, target = ({"label": job, "where": {"$id": {"$in": ids}}} for ids in (sources, targets))
+        body = {"source": source, "target": target, "type": kind, "direction": "out", "manyToMany": True, **more}
+        data(rushdb.call("POST", "/relationships/create-many", body), 201)
+
+    link([other], [one])
+    link([one], [one, other, third], properties={"level": 1, "word": "a"})
+    link([one], [other], properties={"level": 2})
+    expected = {(other, one): {}, (one, other): {"level": 2, "word": "a"}, (one, third): {"level": 1, "word": "a"}}
+    assert ends(rushdb, kind) == expected
+
+
 def test_links_go_with_either_of_their_ends(rushdb: Rushdb, job: str, company: str, kind: str) -> None:
     """A record that is deleted leaves no link behind."""
     data(rushdb.join(job, "company", company, "id", kind), 201)

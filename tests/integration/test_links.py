@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -115,6 +116,35 @@ def test_pairs_are_linked_at_the_end_that_has_fewer_records(rig: GraphRig, kept:
     assert (link.requests, link.made) == (2 * hubs, len(rig.implied("TAGGED")))
     assert (verified(rig), rig.differences()) == ((0, {}), {})
     assert rig.sync().links == ()
+
+
+@pytest.mark.parametrize("properties", [(), ("level",)])
+def test_records_that_lead_to_each_other_keep_both_links(rig: GraphRig, properties: tuple[str, ...]) -> None:
+    """Attaching one would remove the other. Also after a sync made the second, and when a level is gone."""
+    rig.make_tables(jobs=12)
+    rig.execute("CREATE TABLE job_near (one bigint REFERENCES job, other bigint REFERENCES job, level int)")
+    rig.execute("INSERT INTO job_near VALUES (1, 2, 1), (2, 1, 2), (1, 3, 3), (3, 1, NULL), (4, 5, 5), (6, 6, 6)")
+    label, kind = rig.label("job"), "NEAR" + rig.suffix
+    near = {"type": kind, "source": label, "target": label, "through": "public.job_near"}
+    ends = {"source_columns": ["one"], "target_columns": ["other"]}
+    rig.overlay = {"links": [{**near, **ends, "properties": list(properties)}]}
+
+    def stored() -> dict[tuple[str, str], Any]:
+        keys = {record_id: record["byovKey"] for record_id, record in rig.records("job").items()}
+        return {(keys[a], keys[b]): found.get("level") for a, b, found in rig.links("NEAR")}
+
+    def implied() -> dict[tuple[str, str], Any]:
+        with psycopg.connect(rig.dsn) as connection:
+            rows = connection.execute("SELECT one::text, other::text, level FROM job_near").fetchall()
+        return {(one, other): level if properties else None for one, other, level in rows}
+
+    rig.backfill()
+    assert stored() == implied()
+    rig.execute("INSERT INTO job_near VALUES (5, 4, 7); UPDATE job_near SET level = NULL WHERE one = 2")
+    rig.execute("DELETE FROM job_near WHERE one = 3")
+    rig.sync()
+    assert stored() == implied()
+    assert verified(rig) == (0, {})
 
 
 def test_values_that_no_row_has_any_more_are_kept_when_that_is_wanted(rig: GraphRig) -> None:

@@ -102,6 +102,6 @@ def test_links_that_lead_from_the_table_go_and_those_that_lead_there_stay_loose(
     Forgetting(state.store).finish("public.job")
     assert state.links.names() == ["to"]
     state.journal.point("public.job", {"2": "id-anew"})
-    assert [(edge.source_key, edge.target_id) for edge in state.links.loose("to")] == [("1", "id-anew")]
+    assert [(edge.source.key, edge.target.record_id) for edge in state.links.loose("to")] == [("1", "id-anew")]
     with state.store.reading() as connection:
         assert connection.execute(select(func.count()).select_from(schema.edge)).scalar_one() == 1

@@ -35,7 +35,7 @@ def received(batch: Batch) -> Receipt:
 
 def pairs_of(state: State) -> list[tuple[str, str]]:
     """Loose pairs."""
-    return [(edge.source_key, edge.target_key) for edge in state.links.loose("Job.HAS")]
+    return [(edge.source.key, edge.target.key) for edge in state.links.loose("Job.HAS")]
 
 
 def read_and_linked(state: State, pairs: list[tuple[str, str, str]]) -> None:
@@ -61,7 +61,7 @@ def test_a_pair_that_comes_back_while_its_link_is_removed_is_linked_again(state:
     read_and_linked(state, [pair])
     state.links.read_pairs("Job.HAS", [])
     assert state.links.pair_sum("Job.HAS") is None
-    assert [(edge.source_key, edge.target_key) for edge in state.links.out_of_date("Job.HAS")] == [pair[:2]]
+    assert [(edge.source.key, edge.target.key) for edge in state.links.out_of_date("Job.HAS")] == [pair[:2]]
     state.links.read_pairs("Job.HAS", [pair])
     assert (pairs_of(state), state.links.out_of_date("Job.HAS")) == ([pair[:2]], [])
 
@@ -99,4 +99,4 @@ def test_a_record_whose_row_is_refused_after_its_links_were_removed_is_linked_ag
     over = tuple(replace(row, document=replace(row.document, known=known[row.document.key])) for row in rows)
     receipt = Receipt(Batch("other", over, way="append"), {key: f"id-{key}" for key in keys[1:]})
     state.journal.advance(JOB, [receipt], ["description"])
-    assert [edge.source_key for edge in state.links.loose("Job.UNDER")] == keys[:1]
+    assert [edge.source.key for edge in state.links.loose("Job.UNDER")] == keys[:1]
