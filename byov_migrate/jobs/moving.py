@@ -116,7 +116,7 @@ def prepare(
     """Check everything that can be checked, then claim the label and make what is missing: indexes, links let go.
 
     lazily: models are loaded when there is something to embed. accept: what is taken as it is now, with a word on what
-    it was. No record is written here, whatever is refused.
+    it was. No row's record is written here, whatever is refused.
     """
     _note_digest(ends)
     seen = looked_at(ends, table, models, lazily=lazily)

@@ -78,7 +78,7 @@ class TablePlan:
 class PlanResult:
     """The plan of every table, node and link, what the ends said, and the digest of what leaves and what stays.
 
-    seconds: of a backfill of all records and links, loading the models included. usage: on Cloud only.
+    seconds: of a backfill of what is not stored or linked yet, loading the models included. usage: on Cloud only.
     """
 
     tables: tuple[TablePlan, ...]
@@ -120,7 +120,7 @@ def plan(config: Config, *, exact: bool = False, surroundings: Surroundings | No
         _load(config, models)
         loading_s = around.monotonic() - began
         tables, carried, ends = planner.tables(readers)
-        planned = plan_links(links, carried, ends, session, _NO_KEY, config.target.batch_rows, target)
+        planned = plan_links(links, carried, ends, session, _NO_KEY, config.target.batch_rows, target, state.links)
         return _result(config, plan_digest(given), tables, planned, target, state, loading_s)
 
 
@@ -176,8 +176,7 @@ class _Planner:
             table = self._table(entry, reader, rows, sample, withheld)
             tables.append(table)
             carried |= carried_links(reader.links, sample)
-            left = 1 - table.stored / rows if rows else 0.0
-            ends[entry.label] = LinkedRecords(rows, left, _key_bytes(sample))
+            ends[entry.label] = LinkedRecords(rows, table.stored >= rows, _key_bytes(sample))
         return tuple(tables), carried, ends
 
     def _table(

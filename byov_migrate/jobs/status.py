@@ -42,7 +42,7 @@ class TableStatus:
     synced_at: float | None  # the last complete sync, seconds since 1970
     swept_at: float | None  # when deletes were last looked for
     carriers: tuple[CarrierStatus, ...] = ()  # of embeddings whose vectors stand elsewhere, or of two kinds
-    applying: bool = False  # records lag behind what is to be; the next backfill or sync goes on with them
+    applying: bool = False  # records lag behind changed settings; the next backfill or sync goes on with them
     refilling: tuple[str, ...] = ()  # properties whose index was made again: records lack vectors
 
 
@@ -142,7 +142,7 @@ def _table(state: State, table: Entry) -> TableStatus:
         synced_at=since.synced_at if since else None,
         swept_at=since.swept_at if since else None,
         carriers=tuple(one for item in table.embeddings for one in _carriers(state, name, item.property_name)),
-        applying=applying is not None,
+        applying=applying is not None and len(applying.fields) > len(applying.refilled),
         refilling=applying.refilled if applying else (),
     )
 

@@ -215,10 +215,11 @@ def _status_line(table: TableStatus) -> str:
 
 
 def _unfinished(table: TableStatus) -> list[str]:
+    told = ["an apply is under way, byov-migrate backfill goes on with it"] if table.applying else []
     if table.refilling:
         names = ", ".join(table.refilling)
-        return [f"vectors of {names} are being made again, the next backfill or sync goes on with it"]
-    return ["an apply is under way, byov-migrate backfill goes on with it"] if table.applying else []
+        told.append(f"vectors of {names} are being made again, the next backfill or sync goes on with it")
+    return told
 
 
 def _moment(seconds: float) -> str:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     exists,
     false,
     func,
+    inspect,
     select,
     update,
 )
@@ -122,6 +123,8 @@ class Links:
     def names(self) -> list[str]:
         """Of every link, in the order in which they came."""
         with self._store.reading() as connection:
+            if not inspect(connection).has_table(schema.link.name):
+                return []  # an older state that is only looked at
             return list(connection.execute(select(schema.link.c.name).order_by(schema.link.c.id)).scalars())
 
     def counts(self, name: str) -> LinkCounts:

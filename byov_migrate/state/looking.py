@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from byov_migrate.state.carriers import Carriers
 from byov_migrate.state.database import require_our_format, translated_errors
 from byov_migrate.state.ledger import Ledger
+from byov_migrate.state.links import Links
 from byov_migrate.state.runs import Runs
 from byov_migrate.state.scope import Scope
 from byov_migrate.state.store import Store
@@ -27,6 +28,7 @@ class StateInSight:
     runs: Runs
     scope: Scope
     ledger: Ledger
+    links: Links
     carriers: Carriers
 
 
@@ -39,7 +41,7 @@ def looked_at(path: Path, clock: Callable[[], float]) -> Iterator[StateInSight]:
         try:
             with store.reading() as connection:
                 found = require_our_format(connection, path)
-            yield StateInSight(found, Runs(store), Scope(store), Ledger(store), Carriers(store))
+            yield StateInSight(found, Runs(store), Scope(store), Ledger(store), Links(store), Carriers(store))
         finally:
             engine.dispose()
 

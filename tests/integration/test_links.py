@@ -1,23 +1,25 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from byov_migrate import source
+from byov_migrate import backfill, source
 from byov_migrate.digests import Digests
-from byov_migrate.errors import ConfigurationError
+from byov_migrate.errors import ConfigurationError, Interrupted
 from byov_migrate.jobs import linking
 from byov_migrate.jobs.repair import repair
 from byov_migrate.jobs.show import show
 from byov_migrate.jobs.status import status
 from byov_migrate.jobs.verify import verify
 from byov_migrate.state import open_state
+from byov_migrate.state.links import Edge, Links
 from tests.graph_rig import LINKS, GraphRig, graph_rigged
 
 
@@ -116,6 +118,31 @@ def test_pairs_are_linked_at_the_end_that_has_fewer_records(rig: GraphRig, kept:
     assert (link.requests, link.made) == (2 * hubs, len(rig.implied("TAGGED")))
     assert (verified(rig), rig.differences()) == ((0, {}), {})
     assert rig.sync().links == ()
+
+
+def test_a_record_of_many_links_is_linked_in_portions_and_what_is_done_is_known(
+    rig: GraphRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop between two of them is heard, and the next run makes the rest alone."""
+    monkeypatch.setattr(linking, "IDS", 2)
+    rig.make_tables()
+    rig.execute("DELETE FROM job_tag WHERE job_id NOT IN (2, 4)")
+    rig.properties, rig.links_wanted = (), ["TAGGED"]
+    stop = threading.Event()
+    mark = Links.mark_edges
+
+    def mark_and_stop(self: Links, name: str, edges: Sequence[Edge]) -> None:
+        mark(self, name, edges)
+        stop.set()
+
+    monkeypatch.setattr(Links, "mark_edges", mark_and_stop)
+    with pytest.raises(Interrupted):
+        backfill(rig.config(), surroundings=rig.around(stop=stop))
+    assert len(rig.links("TAGGED")) == 2
+    monkeypatch.setattr(Links, "mark_edges", mark)
+    [link] = rig.backfill().links
+    assert (link.made, link.requests) == (4, 6)
+    assert rig.differences() == {}
 
 
 @pytest.mark.parametrize("properties", [(), ("level",)])

@@ -420,6 +420,10 @@ def test_nodes_and_links_are_counted_as_they_are_then_made(rig: Rig, capsys: pyt
     after = rig.plan()
     assert (after.state.changes, after.tables[1].stored) == ((), 7)
     assert [link.seconds.value for link in after.links] == [0.0] * len(after.links)
+    with contextlib.closing(open_state(rig.config().state_path, lambda: 0.0, create=False)) as state:
+        state.links.loosen_link("Job.IN")
+    in_city, *others = [link.seconds.value for link in rig.plan().links]
+    assert (in_city > 0, others) == (True, [0.0] * len(others))
 
 
 def test_a_large_table_of_links_is_estimated_and_its_values_are_not_sampled(

@@ -277,20 +277,29 @@ def test_a_status_shows_positions_and_runs_in_utc(capsys: pytest.CaptureFixture[
     assert '1970-01-01 00:01:00Z  planned  {"rows": 5}' in out
 
 
+APPLY = "an apply is under way, byov-migrate backfill goes on with it"
+REFILL = "vectors of body, head are being made again, the next backfill or sync goes on with it"
+
+
 @pytest.mark.parametrize(
-    ("refilling", "text"),
+    ("applying", "refilling", "text"),
     [
-        ((), "an apply is under way, byov-migrate backfill goes on with it"),
-        (("body", "head"), "vectors of body, head are being made again, the next backfill or sync goes on with it"),
+        (True, (), APPLY),
+        (False, ("body", "head"), REFILL),
+        (True, ("body", "head"), f"{APPLY}, {REFILL}"),
     ],
 )
 def test_a_status_names_what_the_next_run_goes_on_with(
-    refilling: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
+    applying: bool,  # noqa: FBT001
+    refilling: tuple[str, ...],
+    text: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Settings that are being applied, and an index that is being filled, are two things."""
-    table = TableStatus("public.job", "Job", 1000, 998, 3, 2, 0, 0, None, None, applying=True, refilling=refilling)
+    unfinished: dict[str, Any] = {"applying": applying, "refilling": refilling}
+    table = TableStatus("public.job", "Job", 1000, 998, 3, 2, 0, 0, None, None, **unfinished)
     results.print_status(Status("state", (table,), (), (), (), None))
-    assert f", {text}\n" in capsys.readouterr().out
+    assert f"2 of 3 ranges, {text}\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,10 @@ class Estimate:
         """All three numbers, scaled."""
         return Estimate(self.value * factor, self.low * factor, self.high * factor)
 
+    def less(self, known: float) -> Estimate:
+        """What is left of all three numbers, nothing at least."""
+        return Estimate(*(max(number - known, 0.0) for number in (self.value, self.low, self.high)))
+
     def within(self, low: float, high: float) -> Estimate:
         """All three numbers, cut to what is possible."""
         return Estimate(*(min(max(number, low), high) for number in (self.value, self.low, self.high)))

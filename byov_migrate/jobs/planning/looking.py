@@ -16,6 +16,7 @@ from byov_migrate.jobs.table_work import Models
 from byov_migrate.source import LinkShape, Session, TableReader
 from byov_migrate.state.keyfile import open_hash_key
 from byov_migrate.state.ledger import Ledger
+from byov_migrate.state.links import LinkCounts
 from byov_migrate.state.looking import looked_at
 from byov_migrate.state.scope import Difference, compare, table_fields
 from byov_migrate.target import provision
@@ -51,12 +52,14 @@ class Change:
 class StateLook:
     """What is stored already.
 
-    stored: records by table. to_clear: unchanged texts by table that would be embedded again, because a property
-    disappears from records whose vector nobody has kept. problem: why the state could not be compared.
+    stored: records by table. links: what is known of them, by name. to_clear: unchanged texts by table that would be
+    embedded again, because a property disappears from records whose vector nobody has kept. problem: why the state
+    could not be compared.
     """
 
     exists: bool
     stored: Mapping[str, int] = field(default_factory=dict)
+    links: Mapping[str, LinkCounts] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     to_clear: Mapping[str, int] = field(default_factory=dict)
     problem: str | None = None
@@ -107,12 +110,13 @@ def look_at_state(
             written = state.scope.fields()
             names = [entry.name for entry in config.entries]
             stored = {name: state.ledger.count_records(name) for name in names}
+            known = {name: state.links.counts(name) for name in state.links.names()}
             current = _current_fields(config, around, session, readers, links, models, project)
             changes = tuple(map(_change, compare(written, current)))
             gone = [name for name in names if _outgoing(written, name) - _outgoing(current, name)]
             costly = () if config.state.vectors else gone  # a property that disappears erases a vector
             to_clear = {name: _vectors_made(config.table(name), state.ledger) for name in costly}
-            return StateLook(exists=True, stored=stored, changes=changes, to_clear=to_clear)
+            return StateLook(exists=True, stored=stored, links=known, changes=changes, to_clear=to_clear)
     except Interrupted:
         raise
     except MigrationError as error:

@@ -15,6 +15,8 @@ from byov_migrate.jobs.planning.pace import linking_seconds
 from byov_migrate.jobs.planning.sampling import Sample
 from byov_migrate.jobs.planning.volumes import edge_bytes
 from byov_migrate.source import LinkShape, Paired, PairReader, Session
+from byov_migrate.state.links import LinkCounts
+from byov_migrate.target.linking import IDS
 
 REQUESTS_A_CALL = 2
 """A link is made, then asked for."""
@@ -44,10 +46,10 @@ class LinkPlan:
 
 @dataclass(frozen=True, slots=True)
 class LinkedRecords:
-    """The records of one label: how many, the share of them that is not stored yet, bytes of their keys on average."""
+    """The records of one label: how many, whether all are stored already, bytes of their keys on average."""
 
     rows: int
-    left: float
+    are_stored: bool
     key_bytes: float
 
 
@@ -71,8 +73,9 @@ def plan_links(
     digests: Digests,
     batch_rows: int,
     target: TargetLook,
+    known: Mapping[str, LinkCounts],
 ) -> tuple[LinkPlan, ...]:
-    """In the order of the configuration. carried: as `carried_links` of every table. ends: by label."""
+    """In the order of the configuration. carried: as `carried_links` of every table. ends: by label. known: by name."""
     found = []
     for link in links:
         source, aim = ends[link.source.entry.label], ends[link.target.entry.label]
@@ -82,16 +85,19 @@ def plan_links(
         else:
             counted = carried[link.name]
             requests = _carried_requests(counted.value, source.rows, batch_rows)
-        seconds = linking_seconds(
-            counted.times(source.left),
-            math.ceil(requests * source.left),
-            target.kind,
-            target.round_trip_s,
-            joined=link.is_carried,
-        )
+        left = counted.less(_settled(known.get(link.name), aim))
+        calls = min(requests, REQUESTS_A_CALL * math.ceil(left.value))
+        seconds = linking_seconds(left, calls, target.kind, target.round_trip_s, joined=link.is_carried)
         grows = edge_bytes(counted.value, source.key_bytes, aim.key_bytes)
         found.append(_plan(link, counted, requests, grows, seconds))
     return tuple(found)
+
+
+def _settled(known: LinkCounts | None, target: LinkedRecords) -> int:
+    """Links that stand, and those that lead to no record although all are there."""
+    if known is None:
+        return 0
+    return known.linked + (known.dangling if target.are_stored else 0)
 
 
 def _plan(link: LinkShape, links: Estimate, requests: int, state_bytes: int, seconds: Estimate) -> LinkPlan:
@@ -122,5 +128,5 @@ def _carried_requests(links: float, rows: int, batch_rows: int) -> int:
 
 
 def _paired_requests(way: Paired, pairs: int, hubs: int) -> int:
-    """All links of one record at once, at the end with fewer; one by one where each has properties of its own."""
-    return REQUESTS_A_CALL * (pairs if way.properties else min(pairs, hubs))
+    """Up to 1,000 links of one record at once, at the end with fewer; each alone where it has properties of its own."""
+    return REQUESTS_A_CALL * (pairs if way.properties else min(pairs, hubs + pairs // IDS))
