@@ -30,7 +30,7 @@ from byov_migrate.target.pace import Pace
 from byov_migrate.target.wire import LinkPlace
 
 EDGES_AT_ONCE = 50_000
-"""Joined by one request: some seconds of the server's 55."""
+"""Joined by one request: some seconds of the server's 55. Held in memory at a time, where they are linked by ids."""
 BATCHES_AT_ONCE = 100
 TARGETS_AT_ONCE = 500
 PAIRS_AT_ONCE = 1000
@@ -265,7 +265,8 @@ def _link_hubs(ends: Ends, linker: Linker, link: LinkShape) -> None:
     state = ends.state.links
     sources, targets = state.loose_ends(link.name)
     hub_is: LinkEnd = "source" if sources < targets else "target"
-    _link_by_ids(ends, linker, link, state.loose(link.name, by=hub_is), hub_is)
+    while edges := state.loose(link.name, by=hub_is, limit=EDGES_AT_ONCE):  # as many as fit into memory
+        _link_by_ids(ends, linker, link, edges, hub_is)
 
 
 def _link_by_ids(

@@ -7,7 +7,7 @@ source tells of an edge  ──►  loose  ──►  linked, proved in RushDB
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -218,7 +218,9 @@ class Links:
             sources, targets = connection.execute(query).one()
         return sources, targets
 
-    def loose(self, name: str, *, batch: str | None = None, by: LinkEnd = "target") -> Iterator[Edge]:
+    def loose(
+        self, name: str, *, batch: str | None = None, by: LinkEnd = "target", limit: int | None = None
+    ) -> list[Edge]:
         """Loose edges between stored records, those of one target, or source, together. batch: of the sources."""
         edge, link = schema.edge.c, self._link(name)
         query = (
@@ -228,8 +230,7 @@ class Links:
         )
         query = query.where(_SOURCES.c.batch == batch) if batch is not None else query
         with self._store.reading() as connection:
-            found = [_edge(row) for row in connection.execute(query)]
-        yield from found
+            return [_edge(row) for row in connection.execute(query.limit(limit))]
 
     def are_loose(self, name: str, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Edge]:
         """Those of these pairs that are loose edges between stored records."""

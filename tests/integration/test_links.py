@@ -125,6 +125,7 @@ def test_a_record_of_many_links_is_linked_in_portions_and_what_is_done_is_known(
 ) -> None:
     """A stop between two of them is heard, and the next run makes the rest alone."""
     monkeypatch.setattr(linking, "IDS", 2)
+    monkeypatch.setattr(linking, "EDGES_AT_ONCE", 3)
     rig.make_tables()
     rig.execute("DELETE FROM job_tag WHERE job_id NOT IN (2, 4)")
     rig.properties, rig.links_wanted = (), ["TAGGED"]
