@@ -65,22 +65,22 @@ def sync(
     from byov_migrate.report.verifying import print_repair
 
     tables = tuple(table or ())
-    given = {
-        "--full": full,
-        "--dry-run": dry_run,
-        "--key": bool(key),
-        "--table": bool(table),
-        "--watch": watch is not None,
-        "--confirm-deletes": confirm_deletes,
-        "--accept": accept is not None,
-        "--repair": repair is not None,
-    }
+    given = _given(
+        full=full,
+        dry_run=dry_run,
+        key=key,
+        table=table,
+        watch=watch,
+        confirm_deletes=confirm_deletes,
+        accept=accept,
+        repair=repair,
+    )
 
     def job(around: Surroundings) -> Any:
         from byov_migrate.jobs import dry_run as dry
         from byov_migrate.jobs import sync as jobs
 
-        _require_compatible({name for name, is_given in given.items() if is_given})
+        _require_compatible(given)
         config, asked = options.load(), Asked(full, confirm_deletes, accept)
         if dry_run:
             return dry.forecast_sync(config, full=full, tables=tables, surroundings=around)
@@ -102,6 +102,11 @@ def _repaired(config: Config, report: str, around: Surroundings, *, confirm_dele
     from byov_migrate.jobs.repair import repair
 
     return repair(config, report, confirm_deletes=confirm_deletes, surroundings=around)
+
+
+def _given(**options: Any) -> set[str]:
+    """Names of the options that were given, as they are typed."""
+    return {f"--{name.replace('_', '-')}" for name, value in options.items() if value not in (None, False, [])}
 
 
 def _require_compatible(given: Collection[str]) -> None:

@@ -20,8 +20,9 @@ from byov_migrate.jobs.opening import Ends
 from byov_migrate.jobs.ranges import again_and_again
 from byov_migrate.records import LinkEnd
 from byov_migrate.source import LinkShape, Paired, PairReader, PairSum
+from byov_migrate.state.edge_queries import Edge
 from byov_migrate.state.forgetting import label_of
-from byov_migrate.state.links import Edge, LinkRow
+from byov_migrate.state.links import LinkRow
 from byov_migrate.state.store import portions
 from byov_migrate.target import provision
 from byov_migrate.target.asking import Asker

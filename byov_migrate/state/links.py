@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Join,
     Row,
     Select,
     String,
@@ -21,7 +20,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
-    false,
     func,
     inspect,
     select,
@@ -30,13 +28,12 @@ from sqlalchemy import (
 
 from byov_migrate.records import LinkEnd
 from byov_migrate.state import schema
+from byov_migrate.state.edge_queries import SOURCES, TARGETS, Edge, edge_of, edges_between, with_ends, with_source
 from byov_migrate.state.edges import loosen_around
 from byov_migrate.state.ledger import UNSETTLED
 from byov_migrate.state.store import KEYS_A_QUERY, Store, portions, replacing
 
-_SOURCES = schema.ledger.alias("sources")
-_TARGETS = schema.ledger.alias("targets")
-_IS_SETTLED = _SOURCES.c.hash != UNSETTLED
+_IS_SETTLED = SOURCES.c.hash != UNSETTLED
 """Of a record whose last write was never proved nobody knows what it holds: it is linked once it was written again."""
 WRITTEN_AT_ONCE = 5000
 STALE = -1
@@ -61,26 +58,6 @@ class LinkCounts:
     edges: int
     linked: int
     dangling: int
-
-
-class End(NamedTuple):
-    """A record at one end of a link."""
-
-    key: str
-    record_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """A link between two stored records. mutual: a link of the same type leads back, or is to."""
-
-    source: End
-    target: End
-    mutual: bool
-
-    def end(self, which: LinkEnd) -> End:
-        """One of the two."""
-        return self.source if which == "source" else self.target
 
 
 class Links:
@@ -116,9 +93,9 @@ class Links:
     def edges(self, name: str) -> list[Edge]:
         """All edges between stored records, those from one source together."""
         edge, link = schema.edge.c, self._link(name)
-        query = self._edges(link).where(edge.link == link.id).order_by(edge.source_key)
+        query = self._edges(link).order_by(edge.source_key)
         with self._store.reading() as connection:
-            return [_edge(row) for row in connection.execute(query)]
+            return [edge_of(row) for row in connection.execute(query)]
 
     def names(self) -> list[str]:
         """Of every link, in the order in which they came."""
@@ -131,8 +108,8 @@ class Links:
         """Of one link."""
         edge, link = schema.edge.c, self._link(name)
         here = edge.link == link.id
-        both = select(func.count(), func.count().filter(edge.linked)).select_from(_with_ends(link)).where(here)
-        dangling = select(func.count()).select_from(_with_source(link)).where(here, _TARGETS.c.key.is_(None))
+        both = select(func.count(), func.count().filter(edge.linked)).select_from(with_ends(link)).where(here)
+        dangling = select(func.count()).select_from(with_source(link)).where(here, TARGETS.c.key.is_(None))
         with self._store.reading() as connection:
             edges, linked = connection.execute(both).one()
             lost = connection.execute(dangling).scalar_one()
@@ -141,30 +118,30 @@ class Links:
     def dangling(self, name: str, limit: int) -> list[tuple[str, str]]:
         """Source and target keys of links that lead to no record."""
         edge, link = schema.edge.c, self._link(name)
-        query = select(edge.source_key, edge.target_key).select_from(_with_source(link))
-        query = query.where(edge.link == link.id, _TARGETS.c.key.is_(None)).limit(limit)
+        query = select(edge.source_key, edge.target_key).select_from(with_source(link))
+        query = query.where(edge.link == link.id, TARGETS.c.key.is_(None)).limit(limit)
         with self._store.reading() as connection:
             return [(row.source_key, row.target_key) for row in connection.execute(query)]
 
     def loose_by_batch(self, name: str) -> dict[str, tuple[int, int]]:
         """Batch of the source's records -> loose edges, and records that have any edge between stored records."""
         edge, link = schema.edge.c, self._link(name)
-        loose = select(_SOURCES.c.batch, func.count()).select_from(_with_ends(link))
-        loose = loose.where(edge.link == link.id, edge.linked.is_(False), _IS_SETTLED).group_by(_SOURCES.c.batch)
+        loose = select(SOURCES.c.batch, func.count()).select_from(with_ends(link))
+        loose = loose.where(edge.link == link.id, edge.linked.is_(False), _IS_SETTLED).group_by(SOURCES.c.batch)
         with self._store.reading() as connection:
             counted = {row[0]: int(row[1]) for row in connection.execute(loose)}
             found = {}
             for some in portions(counted, KEYS_A_QUERY):
-                records = select(_SOURCES.c.batch, func.count(edge.source_key.distinct()))
-                records = records.select_from(_with_ends(link))
-                records = records.where(edge.link == link.id, _SOURCES.c.batch.in_(some), _IS_SETTLED)
-                found.update({row[0]: int(row[1]) for row in connection.execute(records.group_by(_SOURCES.c.batch))})
+                records = select(SOURCES.c.batch, func.count(edge.source_key.distinct()))
+                records = records.select_from(with_ends(link))
+                records = records.where(edge.link == link.id, SOURCES.c.batch.in_(some), _IS_SETTLED)
+                found.update({row[0]: int(row[1]) for row in connection.execute(records.group_by(SOURCES.c.batch))})
         return {batch: (count, found[batch]) for batch, count in counted.items()}
 
     def loose_targets(self, name: str, limit: int) -> list[str] | None:
         """Keys of stored targets that loose edges of stored sources lead to; None when there are more than `limit`."""
         edge, link = schema.edge.c, self._link(name)
-        query = select(edge.target_key).distinct().select_from(_with_ends(link))
+        query = select(edge.target_key).distinct().select_from(with_ends(link))
         query = query.where(edge.link == link.id, edge.linked.is_(False), _IS_SETTLED).limit(limit + 1)
         with self._store.reading() as connection:
             found = list(connection.execute(query).scalars())
@@ -172,7 +149,7 @@ class Links:
 
     def mark_batches(self, name: str, batches: Sequence[str]) -> None:
         """The links from the records of these batches stand."""
-        self._mark(self._link(name), _SOURCES.c.batch.in_(list(batches)))
+        self._mark(self._link(name), SOURCES.c.batch.in_(list(batches)))
 
     def mark_targets(self, name: str, keys: Sequence[str]) -> None:
         """The links to these records stand."""
@@ -181,9 +158,9 @@ class Links:
     def _mark(self, link: Row[Any], chosen: ColumnElement[bool]) -> None:
         """Of links between stored records, each looked up by its keys: in lists of keys it would be searched for."""
         edge = schema.edge.c
-        source = and_(_SOURCES.c.table_name == link.source_table, _SOURCES.c.key == edge.source_key, _IS_SETTLED)
+        source = and_(SOURCES.c.table_name == link.source_table, SOURCES.c.key == edge.source_key, _IS_SETTLED)
         source = and_(source, chosen)
-        target = and_(_TARGETS.c.table_name == link.target_table, _TARGETS.c.key == edge.target_key)
+        target = and_(TARGETS.c.table_name == link.target_table, TARGETS.c.key == edge.target_key)
         here = and_(edge.link == link.id, edge.linked.is_(False), exists().where(source), exists().where(target))
         with self._store.writing() as connection:
             connection.execute(update(schema.edge).where(here).values(linked=True))
@@ -205,7 +182,7 @@ class Links:
     def has_loose(self, name: str) -> bool:
         """Whether there is a loose edge between stored records."""
         edge, link = schema.edge.c, self._link(name)
-        query = select(edge.link).select_from(_with_ends(link)).where(edge.link == link.id, edge.linked.is_(False))
+        query = select(edge.link).select_from(with_ends(link)).where(edge.link == link.id, edge.linked.is_(False))
         with self._store.reading() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
@@ -213,7 +190,7 @@ class Links:
         """How many records loose edges between stored records lead from, and to how many."""
         edge, link = schema.edge.c, self._link(name)
         query = select(func.count(edge.source_key.distinct()), func.count(edge.target_key.distinct()))
-        query = query.select_from(_with_ends(link)).where(edge.link == link.id, edge.linked.is_(False))
+        query = query.select_from(with_ends(link)).where(edge.link == link.id, edge.linked.is_(False))
         with self._store.reading() as connection:
             sources, targets = connection.execute(query).one()
         return sources, targets
@@ -225,12 +202,12 @@ class Links:
         edge, link = schema.edge.c, self._link(name)
         query = (
             self._edges(link)
-            .where(edge.link == link.id, edge.linked.is_(False))
+            .where(edge.linked.is_(False))
             .order_by(edge.source_key if by == "source" else edge.target_key, "mutual")
         )
-        query = query.where(_SOURCES.c.batch == batch) if batch is not None else query
+        query = query.where(SOURCES.c.batch == batch) if batch is not None else query
         with self._store.reading() as connection:
-            return [_edge(row) for row in connection.execute(query.limit(limit))]
+            return [edge_of(row) for row in connection.execute(query.limit(limit))]
 
     def are_loose(self, name: str, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Edge]:
         """Those of these pairs that are loose edges between stored records."""
@@ -239,10 +216,10 @@ class Links:
         wanted, found = set(pairs), {}
         with self._store.reading() as connection:
             for some in portions(sources, KEYS_A_QUERY):
-                query = self._edges(link).where(edge.link == link.id, edge.linked.is_(False), edge.source_key.in_(some))
+                query = self._edges(link).where(edge.linked.is_(False), edge.source_key.in_(some))
                 for row in connection.execute(query):
                     if (row[0], row[1]) in wanted:
-                        found[row[0], row[1]] = _edge(row)
+                        found[row[0], row[1]] = edge_of(row)
         return found
 
     def pair_sum(self, name: str) -> tuple[int, str] | None:
@@ -293,9 +270,9 @@ class Links:
     def out_of_date(self, name: str) -> list[Edge]:
         """Edges between stored records that the source does not tell of any more."""
         edge, link = schema.edge.c, self._link(name)
-        query = self._edges(link).where(edge.link == link.id, edge.seen == STALE)
+        query = self._edges(link).where(edge.seen == STALE)
         with self._store.reading() as connection:
-            return [_edge(row) for row in connection.execute(query.order_by(edge.source_key))]
+            return [edge_of(row) for row in connection.execute(query.order_by(edge.source_key))]
 
     def settle_pairs(self, name: str, pairs: int, checksum: str) -> None:
         """The pairs that came to this sum are linked, and links that are out of date are gone."""
@@ -320,7 +297,7 @@ class Links:
     def count_sources(self, name: str, targets: Sequence[str]) -> int:
         """How many stored records lead to these."""
         edge, link = schema.edge.c, self._link(name)
-        query = select(func.count(edge.source_key.distinct())).select_from(_with_ends(link))
+        query = select(func.count(edge.source_key.distinct())).select_from(with_ends(link))
         query = query.where(edge.link == link.id, edge.target_key.in_(list(targets)), _IS_SETTLED)
         with self._store.reading() as connection:
             return int(connection.execute(query).scalar_one())
@@ -342,44 +319,13 @@ class Links:
         return found
 
     def _edges(self, link: Row[Any]) -> Select[Any]:
-        """Edges between stored records, as `_edge` reads them. Those that lead back may be of another link."""
-        ends = (schema.edge.c.source_key, schema.edge.c.target_key, _SOURCES.c.record_id, _TARGETS.c.record_id)
+        """Edges between stored records. Those that lead back may be of another link of the type."""
         columns = schema.link.c
         backwards = (columns.source_table == link.target_table, columns.target_table == link.source_table)
         query = select(columns.id).where(columns.type == link.type, *backwards)
         with self._store.reading() as connection:
-            opposite = list(connection.execute(query).scalars())
-        return select(*ends, _leads_back(link, opposite).label("mutual")).select_from(_with_ends(link))
+            return edges_between(link, list(connection.execute(query).scalars()))
 
     def _link(self, name: str) -> Row[Any]:
         with self._store.reading() as connection:
             return connection.execute(select(schema.link).where(schema.link.c.name == name)).one()
-
-
-def _edge(row: Sequence[Any]) -> Edge:
-    return Edge(End(row[0], row[2]), End(row[1], row[3]), mutual=bool(row[4]))
-
-
-def _leads_back(link: Row[Any], opposite: Sequence[int]) -> ColumnElement[bool]:
-    """Whether an edge of these links joins the same two records the other way; a record with itself is none."""
-    if not opposite:
-        return false()
-    edge = schema.edge.c
-    back = schema.edge.alias("back").c
-    same = and_(back.link.in_(opposite), back.source_key == edge.target_key, back.target_key == edge.source_key)
-    found = exists().where(same)
-    return and_(edge.source_key != edge.target_key, found) if link.source_table == link.target_table else found
-
-
-def _with_source(link: Row[Any]) -> Join:
-    """Edges whose source is stored, with their targets where these are."""
-    source = and_(_SOURCES.c.table_name == link.source_table, _SOURCES.c.key == schema.edge.c.source_key)
-    target = and_(_TARGETS.c.table_name == link.target_table, _TARGETS.c.key == schema.edge.c.target_key)
-    return schema.edge.join(_SOURCES, source).outerjoin(_TARGETS, target)
-
-
-def _with_ends(link: Row[Any]) -> Join:
-    """Edges both of whose ends are stored."""
-    source = and_(_SOURCES.c.table_name == link.source_table, _SOURCES.c.key == schema.edge.c.source_key)
-    target = and_(_TARGETS.c.table_name == link.target_table, _TARGETS.c.key == schema.edge.c.target_key)
-    return schema.edge.join(_SOURCES, source).join(_TARGETS, target)

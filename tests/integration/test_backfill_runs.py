@@ -113,6 +113,7 @@ def test_a_backfill_brings_every_row_once(rig: Rig) -> None:
     assert rig.stored() == list(range(1, ROWS + 1))
     assert (first.rows_planned, first.rows_stored, first.vectors_stored) == (ROWS, ROWS, ROWS)
     assert (first.this_run.rows, first.rejects, first.complete) == (ROWS, 0, True)
+    assert list(first.vectors.values()) == [ROWS]
     second = rig.run()
     assert (second.this_run.rows, second.rows_stored, second.complete) == (0, ROWS, True)
     assert rig.stored() == list(range(1, ROWS + 1))

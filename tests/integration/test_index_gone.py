@@ -80,7 +80,8 @@ def test_it_goes_on_after_a_kill(rig: SyncRig, owner: object, name: str, monkeyp
     records = rig.records()
     rig.delete_index()
     killed_in(monkeypatch, owner, name, lambda: rig.sync(full=True, accept="index"))
-    assert status(rig.config(), surroundings=rig.around()).tables[0].refilling == ("description",)
+    [told] = status(rig.config(), surroundings=rig.around()).tables
+    assert (told.refilling, told.applying) == (("description",), False)
     assert rig.sync().strategy == "full"
     assert status(rig.config(), surroundings=rig.around()).tables[0].refilling == ()
     assert rig.compare() == EXACT

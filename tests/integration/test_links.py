@@ -19,7 +19,8 @@ from byov_migrate.jobs.show import show
 from byov_migrate.jobs.status import status
 from byov_migrate.jobs.verify import verify
 from byov_migrate.state import open_state
-from byov_migrate.state.links import Edge, Links
+from byov_migrate.state.edge_queries import Edge
+from byov_migrate.state.links import Links
 from tests.graph_rig import LINKS, GraphRig, graph_rigged
 
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from byov_migrate.jobs.planning import pace
+from byov_migrate.jobs.planning import pace, relations
 from byov_migrate.jobs.planning.arithmetic import (
     Estimate,
     exactly,
@@ -18,6 +18,8 @@ from byov_migrate.jobs.planning.arithmetic import (
     spread,
     total,
 )
+from byov_migrate.source.links import Paired
+from byov_migrate.state.links import LinkCounts
 
 
 def covered(seeds: range, draw: int, population: int) -> int:
@@ -123,3 +125,23 @@ def test_the_last_batch_comes_after_the_last_text() -> None:
     assert found.slowest == "embedding"
     assert found.seconds.value == pytest.approx(101.0)
     assert pace.timing(exactly(5.0), exactly(20.0), 10_000, 500).seconds.value == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize(
+    ("known", "are_stored", "settled"),
+    [(None, True, 0), (LinkCounts(12, 7, 3), True, 10), (LinkCounts(12, 7, 3), False, 7)],
+)
+def test_links_that_lead_nowhere_are_settled_once_all_targets_are_there(
+    known: LinkCounts | None,
+    are_stored: bool,  # noqa: FBT001
+    settled: int,
+) -> None:
+    """Before that they are still to come, and take time."""
+    assert relations._settled(known, relations.LinkedRecords(5, are_stored, 2.0)) == settled
+
+
+@pytest.mark.parametrize(("pairs", "hubs", "requests"), [(5, 9, 10), (50, 9, 18), (100_000, 10, 220)])
+def test_a_request_takes_up_to_a_thousand_links_of_a_record(pairs: int, hubs: int, requests: int) -> None:
+    """Each with a question, whether they stand."""
+    way = Paired(None, "public", "pair", (), (), ())
+    assert relations._paired_requests(way, pairs, hubs) == requests
